@@ -1,0 +1,212 @@
+"""The ranks that simulate one network together, and how they agree.
+
+Every rank of a subworld runs the same program. When one of them raises while the
+others wait in a collective, an unguarded program hangs for ever. Here every collective
+begins with a vote: a rank that fails casts the vote it owes, the others see it at
+their next collective and raise :class:`PeerFailed` at the same point.
+"""
+
+import pickle
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from livn_ipp.errors import LivnError
+
+__all__ = ["Communicator", "PeerFailed", "State", "Stopped", "Subworld"]
+
+
+class State(IntEnum):
+    """What a rank votes; the highest vote wins."""
+
+    GOING = 0
+    STOP = 1
+    FAILED = 2
+
+
+class PeerFailed(LivnError):
+    """Another rank of the subworld raised; this one has nothing to report."""
+
+
+class Stopped(LivnError):
+    """All ranks agreed to stop at this point because someone asked for it."""
+
+
+class Subworld:
+    """The ranks that simulate one network together.
+
+    Parameters
+    ----------
+    comm
+        An mpi4py communicator of exactly these ranks; None for a single process that
+        needs no MPI.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process's rank and the number of ranks.
+    comm : Communicator
+        Guarded collectives over the ranks, with mpi4py's names.
+    on_progress : callable or None
+        Called by the simulation at chunk ends with the biological time in ms.
+
+    Examples
+    --------
+    >>> alone = Subworld()
+    >>> alone.comm.gather("spikes")
+    ['spikes']
+    >>> alone.agree()
+    """
+
+    def __init__(self, comm: Any = None) -> None:
+        self.mpi = comm if comm is not None and comm.Get_size() > 1 else None
+        self.rank: int = self.mpi.Get_rank() if self.mpi else 0
+        self.size: int = self.mpi.Get_size() if self.mpi else 1
+        self.comm = Communicator(self)
+        self.on_progress: Callable[[float], None] | None = None
+        self._stop = False
+        self._mine = np.zeros(1, np.int32)
+        self._all = np.zeros(1, np.int32)
+
+    def request_stop(self) -> None:
+        """Ask all ranks to stop at their next vote; safe in a signal handler."""
+        self._stop = True
+
+    def reset(self) -> None:
+        """Forget a stop that was asked for; called at the start of a call."""
+        self._stop = False
+
+    def agree(self) -> None:
+        """Vote that this rank is well, and learn how the others are.
+
+        Raises
+        ------
+        Stopped
+            On every rank, if one was asked to stop.
+        PeerFailed
+            If another rank failed.
+        """
+        outcome = self._vote(State.STOP if self._stop else State.GOING)
+        if outcome == State.FAILED:
+            raise PeerFailed("another rank of this subworld raised")
+        if outcome == State.STOP:
+            self._stop = False
+            raise Stopped("stopped on request")
+
+    def fail(self) -> None:
+        """Cast the vote this rank owes its peers after it raised."""
+        self._vote(State.FAILED)
+
+    def report(self, time: float) -> None:
+        """Pass on the biological time (ms) that the simulation has reached."""
+        if self.on_progress is not None:
+            self.on_progress(time)
+
+    def _vote(self, state: State) -> int:
+        if self.mpi is None:
+            return state
+        from mpi4py import MPI
+
+        self._mine[0] = state
+        self.mpi.Allreduce(self._mine, self._all, MPI.MAX)
+        return int(self._all[0])
+
+    def __repr__(self) -> str:
+        return f"Subworld(rank {self.rank} of {self.size})"
+
+
+class Communicator:
+    """mpi4py's lower-case collectives, each guarded by a vote.
+
+    Objects are pickled before the vote, so one that cannot be pickled fails on its own
+    rank while the others can still be told.
+    """
+
+    def __init__(self, subworld: Subworld) -> None:
+        self._subworld = subworld
+
+    @property
+    def rank(self) -> int:
+        """This process's rank."""
+        return self._subworld.rank
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return self._subworld.size
+
+    def Get_rank(self) -> int:
+        """Return this process's rank, as mpi4py spells it."""
+        return self._subworld.rank
+
+    def Get_size(self) -> int:
+        """Return the number of ranks, as mpi4py spells it."""
+        return self._subworld.size
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self._subworld.agree()
+
+    def gather(self, value: Any, root: int = 0) -> list[Any] | None:
+        """Collect one object of each rank on `root`, ordered by rank."""
+        mpi, packed = self._prepare(value)
+        if mpi is None:
+            return [value]
+        gathered = mpi.gather(packed, root)
+        return None if gathered is None else [pickle.loads(item) for item in gathered]
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Collect one object of each rank on every rank, ordered by rank."""
+        mpi, packed = self._prepare(value)
+        return [value] if mpi is None else [pickle.loads(i) for i in mpi.allgather(packed)]
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Hand `root`'s object to every rank."""
+        mpi, packed = self._prepare(value if self.rank == root else None)
+        return value if mpi is None else pickle.loads(mpi.bcast(packed, root))
+
+    def scatter(self, values: list[Any] | None, root: int = 0) -> Any:
+        """Hand the i-th object of `root`'s list to rank i."""
+        if self._subworld.mpi is None:
+            assert values is not None
+            return values[0]
+        packed = None
+        if self.rank == root:
+            if values is None or len(values) != self.size:
+                raise ValueError(f"scatter needs one object for each of {self.size} ranks")
+            packed = [_dumps(value) for value in values]
+        self._subworld.agree()
+        return pickle.loads(self._subworld.mpi.scatter(packed, root))
+
+    def allreduce(self, value: Any, op: Any = None) -> Any:
+        """Combine one value of each rank (sum by default) in rank order."""
+        return _fold(self.allgather(value), op)
+
+    def reduce(self, value: Any, op: Any = None, root: int = 0) -> Any:
+        """Combine one value of each rank on `root`; None elsewhere."""
+        gathered = self.gather(value, root)
+        return None if gathered is None else _fold(gathered, op)
+
+    def _prepare(self, value: Any) -> tuple[Any, bytes]:
+        mpi = self._subworld.mpi
+        if mpi is None:
+            return None, b""
+        packed = _dumps(value)
+        self._subworld.agree()
+        return mpi, packed
+
+    def __repr__(self) -> str:
+        return f"Communicator(rank {self.rank} of {self.size})"
+
+
+def _dumps(value: Any) -> bytes:
+    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _fold(values: list[Any], op: Any) -> Any:
+    combined = values[0]
+    for value in values[1:]:
+        combined = combined + value if op is None else op(combined, value)
+    return combined

@@ -1,0 +1,195 @@
+"""Encoding and Decoding, and the protocols that the rooms of the house meet at."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import cloudpickle
+from pydantic import BaseModel, ConfigDict, Field
+
+from livn_ipp.run import Run
+from livn_ipp.subworld import Subworld
+
+__all__ = [
+    "Backend",
+    "Decoding",
+    "Encoding",
+    "EncodingLike",
+    "EnvFactory",
+    "Finding",
+    "content_digest",
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check of this machine.
+
+    Attributes
+    ----------
+    name
+        What was looked for.
+    found
+        What was found, with version and place.
+    ok
+        Whether livn_ipp can work with it.
+    fix
+        What to do if not; empty if nothing.
+    """
+
+    name: str
+    found: str
+    ok: bool = True
+    fix: str = ""
+
+
+def content_digest(value: Any) -> str:
+    """Fingerprint of an object's content.
+
+    Parameters
+    ----------
+    value
+        Anything that cloudpickle can pickle; functions and classes of a notebook count
+        by their code.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+
+    Examples
+    --------
+    >>> content_digest([1, 2]) == content_digest([1, 2]) != content_digest([1, 3])
+    True
+    """
+    return hashlib.sha256(cloudpickle.dumps(value)).hexdigest()[:32]
+
+
+class _Content(BaseModel):
+    """A model whose identity is its content."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return content_digest(self) == content_digest(other)
+
+    def __hash__(self) -> int:
+        return int(content_digest(self)[:15], 16)
+
+
+class Encoding(_Content):
+    """Turns a call's input into a stimulus.
+
+    Subclass it, declare parameters as annotated fields and implement ``__call__``. Any
+    function with the same signature may be used in its place.
+
+    Examples
+    --------
+    >>> class Silence(Encoding):
+    ...     gain: float = 1.0
+    ...
+    ...     def __call__(self, env, t_end, inputs):
+    ...         return None
+    >>> Silence(gain=2.0) == Silence(gain=2.0)
+    True
+    """
+
+    def __call__(self, env: Any, t_end: Any, inputs: Any) -> Any:
+        """Encode one input.
+
+        Parameters
+        ----------
+        env
+            The environment of the rank that runs the call.
+        t_end
+            Length of the call in ms, as the decoding's ``duration``.
+        inputs
+            The call's input.
+
+        Returns
+        -------
+        Stimulus, array, tuple, dict or None
+            What drives the simulation; see :meth:`livn_ipp.stimulus.Stimulus.from_arg`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement __call__")
+
+
+EncodingLike = Encoding | Callable[[Any, Any, Any], Any]
+"""An Encoding or a function ``(env, t_end, inputs) -> stimulus``."""
+
+
+class Decoding(_Content):
+    """Turns a simulated window into a response.
+
+    Runs on every rank of a subworld, where `run` holds that rank's cells; use the
+    guarded collectives of ``env.comm`` to combine them. The response of a call is that
+    of the lowest rank that returns something other than None.
+
+    Parameters
+    ----------
+    duration
+        Length of the simulation in ms.
+    """
+
+    duration: int | float = Field(gt=0)
+
+    def setup(self, env: Any) -> None:
+        """Prepare the environment before the simulation starts."""
+
+    def __call__(self, run: Run, env: Any = None) -> Any:
+        """Decode one window.
+
+        Parameters
+        ----------
+        run
+            What this rank recorded.
+        env
+            The environment of the rank that runs the call.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement __call__")
+
+
+class Backend(Protocol):
+    """What a worker needs of the environment that it holds, on each rank."""
+
+    def init(self) -> Self:
+        """Build the network."""
+
+    def clear(self, reseed: bool = True, *, trial: int | None = None) -> Self:
+        """Return to time zero, with the given trial's randomness."""
+
+    def __call__(
+        self,
+        decoding: Any,
+        inputs: Any = None,
+        encoding: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Encode, simulate, decode; take part in it on every rank."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class EnvFactory(Protocol):
+    """Builds the environment of each rank; the cluster knows no more of simulation."""
+
+    def prepare(self, comm: Any, subworld_size: int) -> Subworld:
+        """Partition the world; collective over all ranks of `comm`.
+
+        Parameters
+        ----------
+        comm
+            The world's mpi4py communicator, or None for a single process.
+        subworld_size
+            Ranks per subworld.
+        """
+
+    def build(self, subworld: Subworld) -> Any:
+        """Build and initialise the environment of one subworld, on each of its ranks."""
+
+    def namespace(self, env: Any) -> dict[str, Any]:
+        """Names to offer to ``%%px`` cells beside ``env``, ``comm`` and ``world``."""
