@@ -1,0 +1,86 @@
+"""Simulate cultured neural networks on MPI workers, from a notebook.
+
+The public names are loaded when they are first used, so ``import livn_ipp`` needs
+neither MPI nor NEURON.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from livn_ipp.errors import (
+    CallCancelled,
+    CallError,
+    CallTimeout,
+    ClusterLost,
+    ConfigError,
+    LivnError,
+    PreflightError,
+    ResultNotSerializable,
+    ResultTooLarge,
+    SessionLost,
+    SystemFormatError,
+    VersionMismatch,
+    WorkerLost,
+)
+
+if TYPE_CHECKING:
+    from livn_ipp.cluster.launch import Cluster
+    from livn_ipp.env import Env
+    from livn_ipp.env.distributed import DistributedEnv
+    from livn_ipp.io import MEA
+    from livn_ipp.run import Run
+    from livn_ipp.stimulus import Stimulus
+    from livn_ipp.system import System
+    from livn_ipp.types import Decoding, Encoding
+
+__all__ = [
+    "MEA",
+    "CallCancelled",
+    "CallError",
+    "CallTimeout",
+    "Cluster",
+    "ClusterLost",
+    "ConfigError",
+    "Decoding",
+    "DistributedEnv",
+    "Encoding",
+    "Env",
+    "LivnError",
+    "PreflightError",
+    "ResultNotSerializable",
+    "ResultTooLarge",
+    "Run",
+    "SessionLost",
+    "Stimulus",
+    "System",
+    "SystemFormatError",
+    "VersionMismatch",
+    "WorkerLost",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "MEA": "livn_ipp.io",
+    "Cluster": "livn_ipp.cluster.launch",
+    "Decoding": "livn_ipp.types",
+    "DistributedEnv": "livn_ipp.env.distributed",
+    "Encoding": "livn_ipp.types",
+    "Env": "livn_ipp.env",
+    "Run": "livn_ipp.run",
+    "Stimulus": "livn_ipp.stimulus",
+    "System": "livn_ipp.system",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
