@@ -1,8 +1,9 @@
 """The one exception hierarchy: what happened, where, and what to do."""
 
-from __future__ import annotations  # CallError's constructor names classes defined below it
+from __future__ import (
+    annotations,
+)  # CallError's constructor names classes defined below it
 
-import builtins
 import concurrent.futures
 import importlib
 from dataclasses import dataclass
@@ -145,7 +146,8 @@ class CallError(LivnError):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (_plain_type(type(self)), self.message, self.failures, self.worker)
+        kind = CallError if "_mixed" in vars(type(self)) else type(self)
+        return _rebuild, (kind, self.message, self.failures, self.worker)
 
 
 class CallTimeout(CallError, TimeoutError):
@@ -212,12 +214,18 @@ def call_error(
 
 def _mixed_type(failure: RankFailure) -> type[CallError]:
     original = _import_type(failure.module, failure.type_name)
-    if original is None or issubclass(original, LivnError):
-        return original if original and issubclass(original, CallError) else CallError
+    if original is None or issubclass(CallError, original):
+        return CallError
+    if issubclass(original, CallError):
+        return original
     try:
-        mixed = type(original.__name__, (CallError, original), {"__module__": original.__module__})
+        mixed = type(
+            original.__name__,
+            (CallError, original),
+            {"__module__": original.__module__, "_mixed": True},
+        )
         mixed("probe")
-    except TypeError:  # incompatible memory layouts or constructors
+    except Exception:  # a layout, constructor or hook that refuses to be mixed in
         return CallError
     return mixed
 
@@ -227,20 +235,19 @@ def _import_type(module: str, name: str) -> type[Exception] | None:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError):
-        found = getattr(builtins, name, None)
+    except Exception:  # importing it may fail in any way
+        return None
     # SystemExit and KeyboardInterrupt must not end the user's own process.
     if isinstance(found, type) and issubclass(found, Exception):
         return found
     return None
 
 
-def _plain_type(kind: type) -> type:
-    return next(base for base in kind.__mro__ if base.__module__ == __name__)
-
-
 def _rebuild(
-    kind: type[CallError], message: str, failures: tuple[RankFailure, ...], worker: int | None
+    kind: type[CallError],
+    message: str,
+    failures: tuple[RankFailure, ...],
+    worker: int | None,
 ) -> CallError:
     if failures and kind is CallError:
         kind = _mixed_type(failures[0])

@@ -60,7 +60,7 @@ class Series:
     unit : str
         ``"mV"``, ``"uA"`` or ``"uV"``.
     sections : tuple of str
-        The section of each row (``"soma"``, ``"dend"``); empty if rows are not sections.
+        The section of each row (``"soma"``, ``"dend"``); empty if rows are no sections.
     """
 
     ids: NDArray[Any]
@@ -73,12 +73,16 @@ class Series:
     @property
     def times(self) -> NDArray[np.float64]:
         """Time of each sample in ms from the start of the run."""
-        return self.start + self.dt * np.arange(self.values.shape[1])
+        return self.start + self.dt * np.arange(self.values.shape[1], dtype=np.float64)
 
     def select(self, rows: NDArray[Any]) -> Self:
         """Keep the given rows (indices or mask)."""
-        sections = tuple(np.asarray(self.sections, object)[rows]) if self.sections else ()
-        return replace(self, ids=self.ids[rows], values=self.values[rows], sections=sections)
+        sections = (
+            tuple(np.asarray(self.sections, object)[rows]) if self.sections else ()
+        )
+        return replace(
+            self, ids=self.ids[rows], values=self.values[rows], sections=sections
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +211,7 @@ class Run:
         Raises
         ------
         ConfigError
-            If there is no part, or the parts cover different windows.
+            If there is no part, or the parts cover different windows or samples.
         """
         runs = list(parts)
         if not runs:
@@ -224,13 +228,19 @@ class Run:
             )
         names = dict.fromkeys(name for run in runs for name in run.channels)
         channels = {
-            name: _merge_series(name, [r.channels[name] for r in runs if name in r.channels])
+            name: _merge_series(
+                name, [r.channels[name] for r in runs if name in r.channels]
+            )
             for name in names
         }
         return Run(first.t0, first.duration, merged, channels)
 
     def __repr__(self) -> str:
-        spikes = "no spikes recorded" if self.spikes is None else f"{len(self.spikes)} spikes"
+        spikes = (
+            "no spikes recorded"
+            if self.spikes is None
+            else f"{len(self.spikes)} spikes"
+        )
         signals = "".join(
             f", {name} {series.values.shape[0]}x{series.values.shape[1]}"
             for name, series in self.channels.items()
@@ -249,6 +259,12 @@ def _aligned(time: float, series: Series, name: str) -> int:
 
 def _merge_series(name: str, parts: list[Series]) -> Series:
     first = parts[0]
+    samplings = {(part.dt, part.start, part.values.shape[1]) for part in parts}
+    if len(samplings) > 1:
+        raise ConfigError(
+            f"{name} was sampled differently on the ranks: (dt, start, samples) are "
+            f"{sorted(samplings)}"
+        )
     if name == "potential":
         return replace(first, values=np.sum([part.values for part in parts], axis=0))
     ids = np.concatenate([part.ids for part in parts])

@@ -1,6 +1,8 @@
 """What drives a simulation: a field or current at cells, as a function of time."""
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -67,19 +69,19 @@ class Stimulus:
         sections: Any = None,
         input_mode: str = "extracellular",
     ) -> None:
-        samples = np.atleast_2d(np.asarray(array, np.float64))
-        if samples.ndim != 2:
-            raise ConfigError(
-                f"a stimulus needs an array [time, columns], not one of shape {samples.shape}"
-            )
-        if not np.isfinite(dt) or dt <= 0:
-            raise ConfigError(f"the stimulus's dt must be positive (ms), not {dt}")
+        samples = _samples(array)
+        interval = _interval(dt)
         if input_mode not in UNITS:
-            raise ConfigError(f"unknown input_mode {input_mode!r}; choose from {sorted(UNITS)}")
-        if not np.isfinite(samples).all():
-            raise ConfigError("the stimulus holds samples that are not finite numbers")
+            raise ConfigError(
+                f"unknown input_mode {input_mode!r}; choose from {sorted(UNITS)}"
+            )
+        if isinstance(sections, str):
+            raise ConfigError(
+                f"sections must be a sequence of names, one per column, "
+                f"not {sections!r}"
+            )
         width = samples.shape[1]
-        cells = None if gids is None else np.asarray(gids, np.uint32)
+        cells = None if gids is None else _gids(gids)
         names = None if sections is None else tuple(sections)
         for what, given in (("gids", cells), ("sections", names)):
             if given is not None and len(given) != width:
@@ -87,7 +89,7 @@ class Stimulus:
                     f"the stimulus has {width} columns but {len(given)} {what}"
                 )
         object.__setattr__(self, "array", samples)
-        object.__setattr__(self, "dt", float(dt))
+        object.__setattr__(self, "dt", interval)
         object.__setattr__(self, "gids", cells)
         object.__setattr__(self, "sections", names)
         object.__setattr__(self, "input_mode", input_mode)
@@ -104,7 +106,7 @@ class Stimulus:
 
     @classmethod
     def from_arg(cls, value: Any) -> "Stimulus | None":
-        """Accept what a user may pass: None, a Stimulus, an array, (array, dt) or a dict.
+        """Accept what a user may pass: None, a Stimulus, an array, a tuple or a dict.
 
         Raises
         ------
@@ -113,10 +115,13 @@ class Stimulus:
         """
         if value is None or isinstance(value, cls):
             return value
-        if isinstance(value, dict):
-            return cls(**value)
-        if isinstance(value, tuple):
-            return cls(*value)
+        try:
+            if isinstance(value, dict):
+                return cls(**value)
+            if isinstance(value, tuple):
+                return cls(*value)
+        except TypeError as error:
+            raise ConfigError(f"Stimulus does not take these values: {error}") from None
         if isinstance(value, (np.ndarray, list)):
             return cls(value)
         raise ConfigError(
@@ -127,3 +132,37 @@ class Stimulus:
     def __repr__(self) -> str:
         steps, width = self.array.shape
         return f"Stimulus({self.input_mode}, {steps} x {self.dt:g} ms, {width} columns)"
+
+
+def _samples(array: ArrayLike) -> NDArray[np.float64]:
+    try:
+        samples = np.asarray(array, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"a stimulus's samples must be numbers: {error}") from None
+    if samples.ndim != 2:
+        raise ConfigError(
+            f"a stimulus needs an array [time, columns], not one of shape "
+            f"{samples.shape}"
+        )
+    if not np.isfinite(samples).all():
+        raise ConfigError("the stimulus holds samples that are not finite numbers")
+    return samples
+
+
+def _interval(dt: Any) -> float:
+    if not isinstance(dt, Real) or not 0 < float(dt) < math.inf:
+        raise ConfigError(f"the stimulus's dt must be positive (ms), not {dt!r}")
+    return float(dt)
+
+
+def _gids(gids: ArrayLike) -> NDArray[np.uint32]:
+    given = np.asarray(gids)
+    if given.size == 0:  # a rank without cells
+        return np.zeros(0, np.uint32)
+    cells = given.astype(np.uint32)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or (cells != given).any():
+        raise ConfigError(
+            f"a stimulus's gids must be a list of cell numbers, one per column, "
+            f"not {gids!r}"
+        )
+    return cells

@@ -129,7 +129,7 @@ class Communicator:
 
     @property
     def rank(self) -> int:
-        """This process's rank."""
+        """Rank of this process."""
         return self._subworld.rank
 
     @property
@@ -160,7 +160,9 @@ class Communicator:
     def allgather(self, value: Any) -> list[Any]:
         """Collect one object of each rank on every rank, ordered by rank."""
         mpi, packed = self._prepare(value)
-        return [value] if mpi is None else [pickle.loads(i) for i in mpi.allgather(packed)]
+        return (
+            [value] if mpi is None else [pickle.loads(i) for i in mpi.allgather(packed)]
+        )
 
     def bcast(self, value: Any, root: int = 0) -> Any:
         """Hand `root`'s object to every rank."""
@@ -175,7 +177,9 @@ class Communicator:
         packed = None
         if self.rank == root:
             if values is None or len(values) != self.size:
-                raise ValueError(f"scatter needs one object for each of {self.size} ranks")
+                raise ValueError(
+                    f"scatter needs one object for each of {self.size} ranks"
+                )
             packed = [_dumps(value) for value in values]
         self._subworld.agree()
         return pickle.loads(self._subworld.mpi.scatter(packed, root))

@@ -1,13 +1,12 @@
 """Encoding and Decoding, and the protocols that the rooms of the house meet at."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-import cloudpickle
 from pydantic import BaseModel, ConfigDict, Field
 
+from livn_ipp.content import content_digest, content_key
 from livn_ipp.run import Run
 from livn_ipp.subworld import Subworld
 
@@ -44,28 +43,6 @@ class Finding:
     fix: str = ""
 
 
-def content_digest(value: Any) -> str:
-    """Fingerprint of an object's content.
-
-    Parameters
-    ----------
-    value
-        Anything that cloudpickle can pickle; functions and classes of a notebook count
-        by their code.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits.
-
-    Examples
-    --------
-    >>> content_digest([1, 2]) == content_digest([1, 2]) != content_digest([1, 3])
-    True
-    """
-    return hashlib.sha256(cloudpickle.dumps(value)).hexdigest()[:32]
-
-
 class _Content(BaseModel):
     """A model whose identity is its content."""
 
@@ -74,10 +51,10 @@ class _Content(BaseModel):
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return content_digest(self) == content_digest(other)
+        return content_key(self) == content_key(other)
 
     def __hash__(self) -> int:
-        return int(content_digest(self)[:15], 16)
+        return hash(content_key(self))
 
 
 class Encoding(_Content):
@@ -134,7 +111,7 @@ class Decoding(_Content):
         Length of the simulation in ms.
     """
 
-    duration: int | float = Field(gt=0)
+    duration: int | float = Field(gt=0, allow_inf_nan=False)
 
     def setup(self, env: Any) -> None:
         """Prepare the environment before the simulation starts."""
@@ -189,7 +166,7 @@ class EnvFactory(Protocol):
         """
 
     def build(self, subworld: Subworld) -> Any:
-        """Build and initialise the environment of one subworld, on each of its ranks."""
+        """Build and initialise the environment of one subworld, on each rank."""
 
     def namespace(self, env: Any) -> dict[str, Any]:
         """Names to offer to ``%%px`` cells beside ``env``, ``comm`` and ``world``."""
