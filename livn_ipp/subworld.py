@@ -51,6 +51,8 @@ class Subworld:
         Guarded collectives over the ranks, with mpi4py's names.
     on_progress : callable or None
         Called by the simulation at chunk ends with the biological time in ms.
+    poll : callable or None
+        Asked before each vote whether to stop, where no signal can bring the wish.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Subworld:
         self.size: int = self.mpi.Get_size() if self.mpi else 1
         self.comm = Communicator(self)
         self.on_progress: Callable[[float], None] | None = None
+        self.poll: Callable[[], bool] | None = None
         self._stop = False
         self._mine = np.zeros(1, np.int32)
         self._all = np.zeros(1, np.int32)
@@ -88,6 +91,8 @@ class Subworld:
         PeerFailed
             If another rank failed.
         """
+        if self.poll is not None and self.poll():
+            self._stop = True
         outcome = self._vote(State.STOP if self._stop else State.GOING)
         if outcome == State.FAILED:
             raise PeerFailed("another rank of this subworld raised")
@@ -171,18 +176,14 @@ class Communicator:
 
     def scatter(self, values: list[Any] | None, root: int = 0) -> Any:
         """Hand the i-th object of `root`'s list to rank i."""
-        if self._subworld.mpi is None:
-            assert values is not None
-            return values[0]
+        mpi = self._subworld.mpi
+        if mpi is None:
+            return self._one_per_rank(values)[0]
         packed = None
         if self.rank == root:
-            if values is None or len(values) != self.size:
-                raise ValueError(
-                    f"scatter needs one object for each of {self.size} ranks"
-                )
-            packed = [_dumps(value) for value in values]
+            packed = [_dumps(value) for value in self._one_per_rank(values)]
         self._subworld.agree()
-        return pickle.loads(self._subworld.mpi.scatter(packed, root))
+        return pickle.loads(mpi.scatter(packed, root))
 
     def allreduce(self, value: Any, op: Any = None) -> Any:
         """Combine one value of each rank (sum by default) in rank order."""
@@ -192,6 +193,11 @@ class Communicator:
         """Combine one value of each rank on `root`; None elsewhere."""
         gathered = self.gather(value, root)
         return None if gathered is None else _fold(gathered, op)
+
+    def _one_per_rank(self, values: list[Any] | None) -> list[Any]:
+        if values is None or len(values) != self.size:
+            raise ValueError(f"scatter needs one object for each of {self.size} ranks")
+        return values
 
     def _prepare(self, value: Any) -> tuple[Any, bytes]:
         mpi = self._subworld.mpi
