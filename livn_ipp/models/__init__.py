@@ -1,0 +1,118 @@
+"""Cell and synapse dynamics, and what the simulation asks of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+__all__ = ["MECHANISMS", "NOISE_NAMES", "Cell", "Model", "Receptor"]
+
+MECHANISMS: Final = Path(str(files("livn_ipp.models"))) / "mechanisms"
+"""Directory of the ``.mod`` files that come with the package."""
+
+NOISE_NAMES: Final = (
+    "g_e0",
+    "g_i0",
+    "std_e",
+    "std_i",
+    "tau_e",
+    "tau_i",
+    "E_e",
+    "E_i",
+)
+"""Parameters of the background, in uS, uS, uS, uS, ms, ms, mV, mV."""
+
+
+@dataclass(frozen=True, eq=False)
+class Receptor:
+    """Where the events of one receptor go.
+
+    Attributes
+    ----------
+    process
+        The NEURON point process that receives them.
+    slot
+        Index of the receptor's weight in the process's ``NET_RECEIVE`` block.
+    """
+
+    process: Any
+    slot: int
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One cell as NEURON objects, whatever mechanisms it is made of.
+
+    Attributes
+    ----------
+    sections
+        Section by name, in the order in which they are recorded.
+    receptors
+        Receptor by section and name.
+    currents
+        For each section, a reference to the variable that takes a stimulus current in
+        nA (positive depolarises), which acts from the next step on.
+    axial_resistance
+        Resistance between soma and dendrite in MOhm.
+    background
+        The process whose variables are the :data:`NOISE_NAMES`, whose ``rng`` is its
+        random stream and whose ``background()`` follows a change of time constants;
+        None if the cell has no background.
+    """
+
+    sections: Mapping[str, Any]
+    receptors: Mapping[tuple[str, str], Receptor]
+    currents: Mapping[str, Any]
+    axial_resistance: float
+    background: Any
+
+
+class Model(Protocol):
+    """What the simulation asks of a model."""
+
+    @property
+    def mechanisms(self) -> tuple[Path, ...]:
+        """Directories of ``.mod`` files that the cells need."""
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """Names of the sections of a cell, the spiking one first."""
+
+    @property
+    def celsius(self) -> float:
+        """Temperature in degrees Celsius."""
+
+    @property
+    def v_init(self) -> float:
+        """Voltage of every section at time zero in mV."""
+
+    @property
+    def threshold(self) -> float:
+        """Voltage of the first section whose upward crossing is a spike, in mV."""
+
+    @property
+    def hold(self) -> float:
+        """Interval in ms for which the background is constant; steps divide it."""
+
+    @property
+    def max_dt(self) -> float:
+        """The coarsest step in ms at which the model keeps its accuracy."""
+
+    @property
+    def noise_spread(self) -> float:
+        """Standard deviation over cells of the factor on ``g_e0`` and ``std_e``."""
+
+    def receptors(self, population: str) -> frozenset[tuple[str, str]]:
+        """Return the (section, receptor) pairs that the population's cells have."""
+
+    def default_weight(
+        self, post: str, pre: str, section: str, receptor: str, in_degree: float
+    ) -> float:
+        """Return the default weight in uS, given the mean number of inputs per cell."""
+
+    def default_noise(self, population: str) -> dict[str, float]:
+        """Return the population's default background by :data:`NOISE_NAMES`."""
+
+    def build(self, h: Any, population: str, gid: int) -> Cell:
+        """Make one cell with NEURON's interpreter `h`."""

@@ -1,0 +1,258 @@
+TITLE Dendrite of the Pinsky-Rinzel cell as one point process
+
+COMMENT
+Calcium current, calcium-activated potassium current, potassium
+after-hyperpolarisation current, calcium pool and leak of the dendritic compartment
+    Pinsky & Rinzel (1994) J Comput Neurosci 1:39-60, appendix,
+with AMPA (single exponential) and NMDA (difference of exponentials, peak 1) receptors,
+the magnesium block of
+    Jahr & Stevens (1990) J Neurosci 10:3178-3182,
+a background of two fluctuating conductances
+    Destexhe, Rudolph, Fellous & Sejnowski (2001) Neuroscience 107:13-24,
+and a stimulus current. Rate functions take u = v + 60 mV.
+
+See the soma for how one point process per compartment keeps its promises. Beyond it:
+
+- The calcium influx is never negative. In a strong field the dendrite may exceed
+  the calcium reversal potential, and the pool would empty below zero.
+- The Ornstein-Uhlenbeck processes are updated exactly once every `hold` ms and
+  constant in between, so one realisation serves every step that divides `hold`.
+  They start from their stationary distribution. Each is held in units of its
+  standard deviation, so means and deviations may change at any time; call
+  background() after changing a time constant.
+- rng is the process's own stream; its identity fixes the realisation.
+ENDCOMMENT
+
+NEURON {
+    THREADSAFE
+    POINT_PROCESS livn_pr_dendrite
+    NONSPECIFIC_CURRENT i
+    RANGE surface, gca, gkc, gahp, gl, eca, ek, el, ca
+    RANGE tau_ampa, tau_rise, tau_decay, e_exc, mg, g_ampa, g_nmda
+    RANGE g_e0, g_i0, std_e, std_i, tau_e, tau_i, E_e, E_i, hold, g_e, g_i
+    RANGE i_stim
+    RANDOM rng
+}
+
+UNITS {
+    (nA) = (nanoamp)
+    (mV) = (millivolt)
+    (uS) = (microsiemens)
+    (S)  = (siemens)
+    (um) = (micron)
+    (mM) = (milli/liter)
+}
+
+PARAMETER {
+    surface = 1200 (um2)
+    gca = 0.01     (S/cm2)
+    gkc = 0.015    (S/cm2)
+    gahp = 8e-4    (S/cm2)
+    gl = 1e-4      (S/cm2)
+    eca = 80       (mV)
+    ek = -75       (mV)
+    el = -60       (mV)
+    tau_ampa = 2   (ms)
+    tau_rise = 3   (ms)
+    tau_decay = 80 (ms)
+    e_exc = 0      (mV)
+    mg = 1         (mM)
+    g_e0 = 0       (uS)
+    g_i0 = 0       (uS)
+    std_e = 0      (uS)
+    std_i = 0      (uS)
+    tau_e = 2.728  (ms)
+    tau_i = 10.49  (ms)
+    E_e = 0        (mV)
+    E_i = -75      (mV)
+    hold = 0.2     (ms)
+    i_stim = 0     (nA) : positive depolarises
+}
+
+ASSIGNED {
+    v (mV)
+    i (nA)
+    dt (ms)
+    g (uS)
+    driving (nA)
+    ca_max (uS)
+    kc_max (uS)
+    ahp_max (uS)
+    leak (uS)
+    s
+    c
+    q
+    ca
+    keep_ca
+    influx
+    ampa (uS)
+    ampa_arrived (uS)
+    rise (uS)
+    decay (uS)
+    nmda_arrived (uS)
+    g_ampa (uS)
+    g_nmda (uS)
+    peak
+    keep_ampa
+    keep_rise
+    keep_decay
+    x_e
+    x_i
+    keep_e
+    keep_i
+    spread_e
+    spread_i
+    g_e (uS)
+    g_i (uS)
+    steps
+    countdown
+    s_inf
+    c_inf
+    keep_s
+    keep_c
+    unblocked
+}
+
+INITIAL { LOCAL t_peak
+    ca_max = gca*surface*(0.01)
+    kc_max = gkc*surface*(0.01)
+    ahp_max = gahp*surface*(0.01)
+    leak = gl*surface*(0.01)
+    gates(v)
+    s = s_inf
+    c = c_inf
+    ca = 0.2
+    q = 2e-5*ca/(2e-5*ca + 0.001)
+    : the pool gains 0.13 per uA/cm2 of calcium current, held over the step
+    keep_ca = exp(-0.075*dt)
+    influx = 130*gca*(1 - keep_ca)/0.075
+
+    t_peak = tau_rise*tau_decay/(tau_decay - tau_rise)*log(tau_decay/tau_rise)
+    peak = 1/(exp(-t_peak/tau_decay) - exp(-t_peak/tau_rise))
+    keep_ampa = exp(-dt/tau_ampa)
+    keep_rise = exp(-dt/tau_rise)
+    keep_decay = exp(-dt/tau_decay)
+    ampa = 0
+    rise = 0
+    decay = 0
+    ampa_arrived = 0
+    nmda_arrived = 0
+
+    background()
+    steps = floor(hold/dt + 0.5)
+    countdown = steps
+    random_setseq(rng, 0)
+    x_e = random_normal(rng)
+    x_i = random_normal(rng)
+    conductances()
+}
+
+BREAKPOINT {
+    CONDUCTANCE g
+    SOLVE advance
+    i = g*v - driving - i_stim
+}
+
+PROCEDURE background() {
+    keep_e = exp(-hold/tau_e)
+    keep_i = exp(-hold/tau_i)
+    spread_e = sqrt(1 - keep_e*keep_e)
+    spread_i = sqrt(1 - keep_i*keep_i)
+}
+
+PROCEDURE advance() { LOCAL inward, opening, rate
+    gates(v)
+    s = s_inf + (s - s_inf)*keep_s
+    c = c_inf + (c - c_inf)*keep_c
+
+    inward = influx*s*s*(eca - v)
+    if (inward < 0) {
+        inward = 0
+    }
+    ca = ca*keep_ca + inward
+    opening = 2e-5*ca
+    if (opening > 0.01) {
+        opening = 0.01
+    }
+    : exact relaxation to second order; rate*dt is below 1e-3
+    rate = (opening + 0.001)*dt
+    q = q + (opening*dt - rate*q)*(1 - 0.5*rate)
+
+    ampa = (ampa + ampa_arrived)*keep_ampa
+    rise = (rise + nmda_arrived*peak)*keep_rise
+    decay = (decay + nmda_arrived*peak)*keep_decay
+    ampa_arrived = 0
+    nmda_arrived = 0
+    if (ampa < 1e-12) {
+        ampa = 0
+    }
+    if (decay < 1e-12) {
+        rise = 0
+        decay = 0
+    }
+
+    countdown = countdown - 1
+    if (countdown < 0.5) {
+        x_e = x_e*keep_e + spread_e*random_normal(rng)
+        x_i = x_i*keep_i + spread_i*random_normal(rng)
+        countdown = steps
+    }
+    conductances()
+}
+
+PROCEDURE conductances() { LOCAL calcium, potassium, excitation
+    calcium = ca_max*s*s
+    if (ca < 250) {
+        potassium = kc_max*c*ca*0.004 + ahp_max*q
+    } else {
+        potassium = kc_max*c + ahp_max*q
+    }
+    g_ampa = ampa
+    g_nmda = (decay - rise)*unblocked
+    excitation = g_ampa + g_nmda
+    g_e = g_e0 + std_e*x_e
+    if (g_e < 0) {
+        g_e = 0
+    }
+    g_i = g_i0 + std_i*x_i
+    if (g_i < 0) {
+        g_i = 0
+    }
+    g = calcium + potassium + excitation + g_e + g_i + leak
+    driving = calcium*eca + potassium*ek + excitation*e_exc + g_e*E_e + g_i*E_i + leak*el
+}
+
+PROCEDURE gates(v (mV)) { LOCAL u, a, b
+    TABLE s_inf, c_inf, keep_s, keep_c, unblocked DEPEND dt, mg FROM -120 TO 80 WITH 800
+    u = v + 60
+    a = 1.6/(1 + exp(-0.072*(u - 65)))
+    b = 0.02*linoid(u - 51.1, 5)
+    s_inf = a/(a + b)
+    keep_s = exp(-dt*(a + b))
+    if (u <= 50) {
+        a = exp((u - 10)/11 - (u - 6.5)/27)/18.975
+        b = 2*exp((6.5 - u)/27) - a
+    } else {
+        a = 2*exp((6.5 - u)/27)
+        b = 0
+    }
+    c_inf = a/(a + b)
+    keep_c = exp(-dt*(a + b))
+    unblocked = 1/(1 + mg/3.57*exp(-0.062*v))
+}
+
+FUNCTION linoid(x, width) {
+    : x/(exp(x/width) - 1), continued through x = 0
+    if (fabs(x/width) < 1e-6) {
+        linoid = width - x/2
+    } else {
+        linoid = x/(exp(x/width) - 1)
+    }
+}
+
+NET_RECEIVE(weight_ampa (uS), weight_nmda (uS)) {
+    INITIAL { : without this block NEURON zeroes all but the first weight at finitialize
+    }
+    ampa_arrived = ampa_arrived + weight_ampa
+    nmda_arrived = nmda_arrived + weight_nmda
+}

@@ -1,0 +1,165 @@
+TITLE Soma of the Pinsky-Rinzel cell as one point process
+
+COMMENT
+Fast sodium current, delayed rectifier and leak of the somatic compartment
+    Pinsky & Rinzel (1994) J Comput Neurosci 1:39-60, appendix,
+with a GABA_A receptor (difference of exponentials, peak 1) and a stimulus
+current. Rate functions take u = v + 60 mV, as the paper counts voltage from
+its resting level.
+
+One point process holds everything that acts on the compartment, because NEURON
+then visits each cell once per step. How it keeps its promises:
+
+- The gates advance exactly over a step at constant voltage, from one table of
+  steady states and decay factors. The instantaneous gate m sees the voltage
+  extrapolated by half a step, the middle of the step in which its conductance
+  acts; without this the firing rate is several percent low.
+- An event only adds to `arrived`. The state step consumes it, so the order of
+  simultaneous events has no influence if the weights lie on a dyadic grid.
+- The current is linear in v during a step (CONDUCTANCE g).
+- A receptor that has decayed to nothing is set to zero: denormal numbers are slow.
+
+Channel and receptor parameters are read when the simulation is initialised;
+i_stim may change at any time.
+ENDCOMMENT
+
+NEURON {
+    THREADSAFE
+    POINT_PROCESS livn_pr_soma
+    NONSPECIFIC_CURRENT i
+    RANGE surface, gna, gk, gl, ena, ek, el
+    RANGE tau_rise, tau_decay, e_gaba, g_gaba
+    RANGE i_stim
+}
+
+UNITS {
+    (nA) = (nanoamp)
+    (mV) = (millivolt)
+    (uS) = (microsiemens)
+    (S)  = (siemens)
+    (um) = (micron)
+}
+
+PARAMETER {
+    surface = 1200 (um2)
+    gna = 0.03     (S/cm2)
+    gk = 0.015     (S/cm2)
+    gl = 1e-4      (S/cm2)
+    ena = 60       (mV)
+    ek = -75       (mV)
+    el = -60       (mV)
+    tau_rise = 0.5 (ms)
+    tau_decay = 8  (ms)
+    e_gaba = -75   (mV)
+    i_stim = 0     (nA) : positive depolarises
+}
+
+ASSIGNED {
+    v (mV)
+    i (nA)
+    dt (ms)
+    g (uS)
+    driving (nA)
+    v_before (mV)
+    na_max (uS)
+    k_max (uS)
+    leak (uS)
+    h
+    n
+    rise (uS)
+    decay (uS)
+    arrived (uS)
+    g_gaba (uS)
+    peak
+    keep_rise
+    keep_decay
+    m_inf
+    h_inf
+    n_inf
+    keep_h
+    keep_n
+}
+
+INITIAL { LOCAL t_peak
+    na_max = gna*surface*(0.01)
+    k_max = gk*surface*(0.01)
+    leak = gl*surface*(0.01)
+    slow_gates(v)
+    h = h_inf
+    n = n_inf
+    v_before = v
+    t_peak = tau_rise*tau_decay/(tau_decay - tau_rise)*log(tau_decay/tau_rise)
+    peak = 1/(exp(-t_peak/tau_decay) - exp(-t_peak/tau_rise))
+    keep_rise = exp(-dt/tau_rise)
+    keep_decay = exp(-dt/tau_decay)
+    rise = 0
+    decay = 0
+    arrived = 0
+    conductances()
+}
+
+BREAKPOINT {
+    CONDUCTANCE g
+    SOLVE advance
+    i = g*v - driving - i_stim
+}
+
+PROCEDURE advance() {
+    slow_gates(v)
+    h = h_inf + (h - h_inf)*keep_h
+    n = n_inf + (n - n_inf)*keep_n
+    rise = (rise + arrived*peak)*keep_rise
+    decay = (decay + arrived*peak)*keep_decay
+    arrived = 0
+    if (decay < 1e-12) {
+        rise = 0
+        decay = 0
+    }
+    conductances()
+}
+
+PROCEDURE conductances() { LOCAL na, k
+    fast_gate(v + 0.5*(v - v_before))
+    v_before = v
+    na = na_max*m_inf*m_inf*h
+    k = k_max*n
+    g_gaba = decay - rise
+    g = na + k + g_gaba + leak
+    driving = na*ena + k*ek + g_gaba*e_gaba + leak*el
+}
+
+PROCEDURE fast_gate(v (mV)) { LOCAL u, a, b
+    TABLE m_inf FROM -120 TO 80 WITH 800
+    u = v + 60
+    a = 0.32*linoid(13.1 - u, 4)
+    b = 0.28*linoid(u - 40.1, 5)
+    m_inf = a/(a + b)
+}
+
+PROCEDURE slow_gates(v (mV)) { LOCAL u, a, b
+    TABLE h_inf, n_inf, keep_h, keep_n DEPEND dt FROM -120 TO 80 WITH 800
+    u = v + 60
+    a = 0.128*exp((17 - u)/18)
+    b = 4/(1 + exp((40 - u)/5))
+    h_inf = a/(a + b)
+    keep_h = exp(-dt*(a + b))
+    a = 0.016*linoid(35.1 - u, 5)
+    b = 0.25*exp(0.5 - 0.025*u)
+    n_inf = a/(a + b)
+    keep_n = exp(-dt*(a + b))
+}
+
+FUNCTION linoid(x, width) {
+    : x/(exp(x/width) - 1), continued through x = 0
+    if (fabs(x/width) < 1e-6) {
+        linoid = width - x/2
+    } else {
+        linoid = x/(exp(x/width) - 1)
+    }
+}
+
+NET_RECEIVE(gaba (uS)) {
+    INITIAL { : without this block NEURON zeroes further weights at finitialize
+    }
+    arrived = arrived + gaba
+}

@@ -1,0 +1,1 @@
+"""The simulation: NEURON on the ranks of one subworld."""
