@@ -1,0 +1,114 @@
+"""The lease on a cluster: a process that ends the cluster when its owner is gone.
+
+It holds the read end of a pipe whose write end only the owner has. The end of the
+pipe, or of the owner, is noticed whatever ended it, SIGKILL included.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from livn_ipp.cluster.environment import python_path, standalone
+from livn_ipp.cluster.processes import end
+
+__all__ = ["Lease", "main"]
+
+_RELEASED = b"released"
+_LOOK_AGAIN = 1.0  # s
+
+
+class Lease:
+    """A running supervisor of the processes with some marks; held by their owner.
+
+    Parameters
+    ----------
+    marks
+        Variables that identify the processes; see
+        :func:`livn_ipp.cluster.processes.marked`.
+    files
+        Files to remove with them.
+    """
+
+    def __init__(self, marks: Mapping[str, str], files: Sequence[Path] = ()) -> None:
+        environment = standalone(os.environ)
+        environment["PYTHONPATH"] = python_path(environment.get("PYTHONPATH", ""))
+        # On the command line: as variables, they would mark the supervisor itself.
+        told = [f"{name}={value}" for name, value in marks.items()]
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "livn_ipp.cluster.lease",
+                str(os.getpid()),
+                *(f"--mark={mark}" for mark in told),
+                *map(str, files),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor."""
+        return self._process.pid
+
+    def release(self) -> None:
+        """End the supervisor, and leave the processes alone; may be called again."""
+        with contextlib.suppress(OSError, ValueError):
+            self._process.communicate(_RELEASED, timeout=5.0)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Wait for the owner to end or to release the lease; be the supervisor.
+
+    Parameters
+    ----------
+    arguments
+        The owner's process id, ``--mark=NAME=VALUE`` and files to remove.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    owner, *rest = arguments
+    marks = dict(
+        text.removeprefix("--mark=").split("=", 1)
+        for text in rest
+        if text.startswith("--mark=")
+    )
+    if not marks or _released(int(owner)):
+        return
+    end(marks, grace=2.0, limit=20.0)
+    for file in rest:
+        if not file.startswith("--mark="):
+            Path(file).unlink(missing_ok=True)
+
+
+def _released(owner_pid: int) -> bool:
+    """Block until the owner speaks (True) or is gone (False)."""
+    try:
+        owner = psutil.Process(owner_pid)
+        # A child forked by the owner may keep the pipe open, hence the look at the
+        # owner itself.
+        while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+            ready, _, _ = select.select([0], [], [], _LOOK_AGAIN)
+            if ready:
+                return os.read(0, len(_RELEASED)) == _RELEASED
+    except psutil.Error:
+        pass
+    return False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

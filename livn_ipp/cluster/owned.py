@@ -1,0 +1,245 @@
+"""The processes of a cluster that this process started: a controller and worlds."""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from livn_ipp.cluster.environment import engine_environment
+from livn_ipp.cluster.launchers import Launcher
+from livn_ipp.cluster.lease import Lease
+from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
+from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
+
+__all__ = ["OwnedProcesses", "connection_file"]
+
+_CONTROLLER_ARGUMENTS = (
+    "--ip=127.0.0.1",  # nobody else on the network
+    "--IPController.enable_curve=True",  # nor other users of this machine
+    "--nodb",  # the default one keeps a copy of every message
+    "--HeartMonitor.period=1000",  # ms; with 5 misses, a frozen rank shows in 6 s
+    "--HeartMonitor.max_heartmonitor_misses=5",
+)
+
+
+def connection_file(profile_dir: Path, cluster_id: str, role: str) -> Path:
+    """Tell where a controller writes how to reach it.
+
+    Parameters
+    ----------
+    profile_dir
+        Directory of the IPython profile.
+    cluster_id
+        Empty for the profile's default cluster.
+    role
+        "client" or "engine".
+
+    Returns
+    -------
+    Path
+        Of a JSON file.
+    """
+    middle = f"-{cluster_id}" if cluster_id else ""
+    return profile_dir / "security" / f"ipcontroller{middle}-{role}.json"
+
+
+class OwnedProcesses:
+    """Starts, watches and ends a controller and the worlds of a cluster.
+
+    Parameters
+    ----------
+    cluster_id
+        Name of the cluster.
+    profile_dir
+        Directory of the IPython profile, for connection files and logs.
+    launcher
+        How worlds are started.
+    lease
+        Whether to end everything when this process is gone.
+    """
+
+    def __init__(
+        self, cluster_id: str, profile_dir: Path, launcher: Launcher, *, lease: bool
+    ) -> None:
+        self.cluster_id = cluster_id
+        self.profile_dir = profile_dir
+        self.marks = {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"}
+        self._launcher = launcher
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._controller: Started | None = None
+        self._worlds: dict[str, Started] = {}
+        self._connection_files = [
+            connection_file(profile_dir, cluster_id, role)
+            for role in ("client", "engine")
+        ]
+        self._lease = Lease(self.marks, self._connection_files) if lease else None
+
+    @property
+    def client_file(self) -> Path:
+        """Where clients read how to reach the controller."""
+        return self._connection_files[0]
+
+    def start_controller(self, deadline: float) -> None:
+        """Start the controller and wait until it can be reached.
+
+        Parameters
+        ----------
+        deadline
+            On the monotonic clock, in s.
+        """
+        command = [
+            *(sys.executable, "-m", "ipyparallel.controller"),
+            f"--profile-dir={self.profile_dir}",
+            f"--cluster-id={self.cluster_id}",
+            *_CONTROLLER_ARGUMENTS,
+        ]
+        environment = engine_environment(os.environ, self.marks)
+        with self._lock:
+            self._refuse_if_ended()
+            self._controller = Started(command, environment, self.log("controller"))
+        while not all(map(_written, self._connection_files)):
+            self.check()
+            if time.monotonic() > deadline:
+                raise PreflightError(
+                    "The ipyparallel controller did not come up in time. Its log ends:"
+                    f"\n{tail(self.log('controller'))}"
+                )
+            time.sleep(0.05)
+
+    def start_world(self, name: str, size: int) -> None:
+        """Start a world; returns before its engines are registered.
+
+        Parameters
+        ----------
+        name
+            Name of the world.
+        size
+            Number of ranks.
+        """
+        marks = {**self.marks, WORLD: name}
+        environment = self._launcher.environment(os.environ, marks)
+        environment["IPP_PROFILE_DIR"] = str(self.profile_dir)
+        environment["IPP_CLUSTER_ID"] = self.cluster_id
+        environment["IPP_CONNECTION_INFO"] = self._connection_files[1].read_text()
+        command = self._launcher.command(size)
+        with self._lock:
+            self._refuse_if_ended()
+            self._worlds[name] = Started(command, environment, self.log(name))
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise ClusterLost(f"Cluster {self.cluster_id} was stopped; start another")
+
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        """Names of the worlds that were started and not ended."""
+        return tuple(self._worlds)
+
+    def check(self, worlds: Sequence[str] = ()) -> None:
+        """See that the controller and some worlds are running.
+
+        Parameters
+        ----------
+        worlds
+            Names.
+
+        Raises
+        ------
+        PreflightError
+            If one ended by itself; shows the end of its log.
+        ClusterLost
+            If the cluster was stopped meanwhile.
+        """
+        self._refuse_if_ended()
+        for name, process in (
+            ("controller", self._controller),
+            *((name, self._worlds.get(name)) for name in worlds),
+        ):
+            if process is not None and process.exit_code is not None:
+                what = "controller" if name == "controller" else f"world {name}"
+                raise PreflightError(
+                    f"The {what} ended with exit code {process.exit_code} while the "
+                    f"cluster started. Its command was\n{' '.join(process.command)}\n"
+                    f"and its log ends:\n{tail(process.log) or '(empty)'}"
+                )
+
+    def end_world(self, name: str) -> None:
+        """End all processes of one world.
+
+        Parameters
+        ----------
+        name
+            Name of the world.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such world.
+        """
+        with self._lock:
+            if name not in self._worlds:
+                raise ConfigError(
+                    f"No world {name!r}; there are {', '.join(self._worlds) or 'none'}"
+                )
+            process = self._worlds.pop(name)
+        # Asked alone, mpiexec ends the ranks, and each rank's nanny lives long enough
+        # to tell the hub; without that it would take the heartbeat's 6 s.
+        end({**self.marks, WORLD: name}, first=process.pid)
+        process.reap()
+
+    def end(self) -> None:
+        """End all processes; may be called at any time, and again."""
+        if os.getpid() != self._owner:  # a forked child is not the owner
+            return
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        processes = [self._controller, *self._worlds.values()]
+        gone = end(self.marks)
+        for process in processes:
+            if process is not None:
+                process.reap()
+        if gone and self._lease is not None:
+            self._lease.release()
+        logs = self.profile_dir.joinpath("log").glob(f"{self.cluster_id}-*.log")
+        for file in (*self._connection_files, *logs):
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def log_tail(self, name: str | None, lines: int) -> str:
+        """Read the end of one log, or of all, each under its name.
+
+        Parameters
+        ----------
+        name
+            A world's, or "controller"; None for all.
+        lines
+            Lines per log.
+        """
+        if name is not None:
+            return tail(self.log(name), lines)
+        return "\n".join(
+            f"--- {each}\n{tail(self.log(each), lines)}"
+            for each in ("controller", *self._worlds)
+        )
+
+    def log(self, name: str) -> Path:
+        """Tell where a world, or the "controller", writes its output."""
+        return self.profile_dir / "log" / f"{self.cluster_id}-{name}.log"
+
+
+def _written(file: Path) -> bool:
+    try:
+        content: Any = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(content)
