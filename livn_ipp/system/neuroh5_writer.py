@@ -53,6 +53,11 @@ class Writer:
     ) -> None:
         self.close()
 
+    @property
+    def codes(self) -> dict[str, int]:
+        """The number that stands for each population."""
+        return {name: _FIRST_CODE + k for k, name in enumerate(self._counts)}
+
     def close(self) -> None:
         """Complete the projections' block tables and close the file."""
         for base, blocks in self._blocks.items():
@@ -147,7 +152,7 @@ class Writer:
             self._append(f"{base}/{name}", values)
 
     def _types(self, projections: Sequence[tuple[str, str]]) -> None:
-        codes = {name: _FIRST_CODE + k for k, name in enumerate(self._counts)}
+        codes = self.codes
         types = self._file.create_group("H5Types")
         types["Population labels"] = h5py.enum_dtype(codes, basetype=np.uint16)
         label = types["Population labels"].dtype
