@@ -14,14 +14,13 @@ from livn_ipp.io import MEA
 from livn_ipp.system.culture import CultureSpec, PopulationSpec, ProjectionSpec
 from livn_ipp.system.description import describe, parameters
 from livn_ipp.system.growth import Inputs, grow_angles, grow_inputs, grow_positions
-from livn_ipp.system.layout import ANGLE, COORDINATES, DISTANCE, FACTOR
+from livn_ipp.system.layout import ANGLE, COORDINATES, DENDRITE, DISTANCE, FACTOR
 from livn_ipp.system.neuroh5_writer import Writer
 
 __all__ = ["CultureSpec", "PopulationSpec", "ProjectionSpec", "generate"]
 
 _CHUNK: Final = 256  # postsynaptic cells connected at once
-_DENDRITE: Final = 60.0  # um from the soma
-_SECTIONS: Final = {"soma": (0, 1, 0.0), "dend": (1, 4, _DENDRITE)}
+_SECTIONS: Final = {"soma": (0, 1, 0.0), "dend": (1, 4, DENDRITE)}
 """Number, SWC type and distance from the soma in um."""
 
 

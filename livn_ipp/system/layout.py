@@ -6,7 +6,16 @@ from typing import Final
 
 from livn_ipp.errors import ConfigError
 
-__all__ = ["ANGLE", "COORDINATES", "DISTANCE", "FACTOR", "VERSION", "locate", "shipped"]
+__all__ = [
+    "ANGLE",
+    "COORDINATES",
+    "DENDRITE",
+    "DISTANCE",
+    "FACTOR",
+    "VERSION",
+    "locate",
+    "shipped",
+]
 
 VERSION: Final = 1  # the newest ``graph.json`` that is understood
 
@@ -15,6 +24,8 @@ COORDINATES: Final = tuple(
     ("Generated Coordinates", f"{axis} Coordinate") for axis in "XYZ"
 )
 ANGLE: Final = ("livn_ipp", "Dendrite Angle")  # rad
+
+DENDRITE: Final = 60.0  # um from the soma to the dendrite's point, as in livn
 
 # Columns of edges.
 DISTANCE: Final = "Connections/distance"  # um

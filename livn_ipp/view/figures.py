@@ -1,0 +1,237 @@
+"""Figures of cultures and of what they did; each draws into an axes and returns it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from livn_ipp.errors import ConfigError
+from livn_ipp.io import MEA
+from livn_ipp.run import Run
+from livn_ipp.system import System
+from livn_ipp.system.layout import DENDRITE
+
+__all__ = ["plot_culture", "plot_raster", "plot_rates"]
+
+# Distinct for colour-blind eyes and in grey (Okabe & Ito 2008), in population order.
+_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_GREY: Final = "0.45"
+_MANY: Final = 100  # electrodes beyond which labels would overlap
+
+
+def plot_raster(run: Run, ax: Any = None, system: System | None = None) -> Any:
+    """Draw each spike of a run as a mark at its time and cell.
+
+    Parameters
+    ----------
+    run
+        A run with spikes.
+    ax
+        The matplotlib axes to draw into; new ones if None.
+    system
+        The culture, to colour the cells by population and to show silent ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ConfigError
+        If the run holds no spikes.
+
+    Examples
+    --------
+    >>> from livn_ipp.run import Events, Run
+    >>> run = Run(0, 100, Events.of([1, 2, 1], [10.0, 40.0, 70.0]))
+    >>> plot_raster(run).get_xlabel()
+    'time (ms)'
+    """
+    if run.spikes is None:
+        raise ConfigError("the run holds no spikes; call record_spikes() before it")
+    ax = _axes(ax, (8, 4))
+    ids, times = run.spikes.ids, run.t0 + run.spikes.times
+    highest = int(ids.max(initial=0) if system is None else system.gids.max(initial=0))
+    height = float(np.clip(200 / (highest + 1), 3, 12))
+    if system is None:
+        _marks(ax, times, ids, height, _COLOURS[0])
+    else:
+        of = system.population_of(ids)
+        for name, colour in _colours(system):
+            _marks(ax, times[of == name], ids[of == name], height, colour, name)
+        _legend(ax, markerscale=12 / height)
+    ax.set_xlim(run.t0, run.t1)
+    ax.set_ylim(-0.5, highest + 0.5)
+    ax.set_xlabel("time (ms)")
+    ax.set_ylabel("cell (gid)")
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    return ax
+
+
+def plot_rates(
+    rates: Mapping[int, float], io: MEA | None = None, ax: Any = None
+) -> Any:
+    """Draw the firing rate of each channel, as bars or as a map.
+
+    Parameters
+    ----------
+    rates
+        Rate in Hz by channel.
+    io
+        The electrode array: the rates are drawn at the electrodes' places. Without it
+        they are bars.
+    ax
+        The matplotlib axes to draw into; new ones if None.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ConfigError
+        If a channel is not one of the array.
+
+    Examples
+    --------
+    >>> plot_rates({0: 3.5, 1: 12.0}).get_ylabel()
+    'rate (Hz)'
+    """
+    if io is None:
+        ax = _axes(ax, (8, 3))
+        labels = [str(channel) for channel in rates]
+        ax.bar(labels, list(rates.values()), color=_COLOURS[0])
+        ax.set_xlabel("channel")
+        ax.set_ylabel("rate (Hz)")
+        return ax
+    unknown = sorted(set(rates) - set(io.channel_ids.tolist()))
+    if unknown:
+        raise ConfigError(f"the array has no channels {unknown}")
+    ax = _axes(ax, (5, 4))
+    values = [rates.get(channel, np.nan) for channel in io.channel_ids.tolist()]
+    x, y = io.electrode_coordinates[:, 1:3].T
+    silent = np.isnan(values)
+    ax.scatter(
+        x[silent], y[silent], s=220, marker="s", facecolor="none", edgecolor=_GREY
+    )
+    picture = ax.scatter(
+        x[~silent], y[~silent], s=220, marker="s", c=np.array(values)[~silent], vmin=0,
+        cmap="viridis",
+    )  # fmt: skip
+    ax.figure.colorbar(picture, ax=ax, label="rate (Hz)")
+    _label_electrodes(ax, io, below=14)
+    _plane(ax)
+    return ax
+
+
+def plot_culture(system: System, io: MEA | None = None, ax: Any = None) -> Any:
+    """Draw cells with their dendrites, and the electrodes with what they hear.
+
+    Parameters
+    ----------
+    system
+        The culture.
+    io
+        The electrode array; the system's own if None.
+    ax
+        The matplotlib axes to draw into; new ones if None.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> plot_culture(System("EI1")).get_xlabel()
+    'x (um)'
+    """
+    from matplotlib.collections import LineCollection
+
+    ax = _axes(ax, (6, 6))
+    io = system.default_io() if io is None else io
+    if io is not None:
+        _electrodes(ax, io)
+    size = float(np.clip(4000 / max(system.num_cells, 1), 4, 60))
+    somata = system.coordinates()[:, 1:3]
+    angles = system.orientations()
+    tips = somata + DENDRITE * np.column_stack([np.cos(angles), np.sin(angles)])
+    of = system.population_of(system.gids)
+    for name, colour in _colours(system):
+        own = of == name
+        segments = np.stack([somata[own], tips[own]], axis=1)
+        ax.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.8))
+        ax.scatter(*somata[own].T, s=size, color=colour, label=name, zorder=3)
+    ax.autoscale_view()
+    _plane(ax)
+    _legend(ax)
+    return ax
+
+
+def _axes(ax: Any, size: tuple[float, float]) -> Any:
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def _colours(system: System) -> list[tuple[str, str]]:
+    return [
+        (name, _COLOURS[index % len(_COLOURS)])
+        for index, name in enumerate(system.populations)
+    ]
+
+
+def _marks(
+    ax: Any,
+    times: NDArray[np.float64],
+    ids: NDArray[Any],
+    height: float,
+    colour: str,
+    label: str | None = None,
+) -> None:
+    ax.plot(
+        times, ids, "|", color=colour, markersize=height, markeredgewidth=1, label=label
+    )
+
+
+def _electrodes(ax: Any, io: MEA) -> None:
+    from matplotlib.collections import EllipseCollection
+
+    places = io.electrode_coordinates[:, 1:3]
+    width = np.full(len(places), 2 * io.output_radius)
+    reach = EllipseCollection(
+        width, width, np.zeros(len(places)), units="xy", offsets=places,
+        offset_transform=ax.transData, facecolors="none", edgecolors="0.75", zorder=0,
+    )  # fmt: skip
+    ax.add_collection(reach)
+    ax.scatter(*places.T, s=30, marker="s", color="black", label="electrode", zorder=4)
+    _label_electrodes(ax, io, below=5)
+
+
+def _label_electrodes(ax: Any, io: MEA, below: float) -> None:
+    if io.num_channels > _MANY:
+        return
+    for channel, x, y, _ in io.electrode_coordinates:
+        ax.annotate(
+            f"{channel:.0f}", (x, y), (0, -below), textcoords="offset points",
+            ha="center", va="top", fontsize="x-small", zorder=5,
+        )  # fmt: skip
+
+
+def _legend(ax: Any, markerscale: float = 1.0) -> None:
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False,
+        markerscale=markerscale,
+    )  # fmt: skip
+
+
+def _plane(ax: Any) -> None:
+    ax.set_aspect("equal")
+    ax.margins(0.12)
+    ax.set_xlabel("x (um)")
+    ax.set_ylabel("y (um)")
