@@ -1,0 +1,234 @@
+"""Drives the controller over a transport: here decisions become actions.
+
+Events come from user threads and from the transport's own thread. Each takes the lock,
+lets the controller decide, sends, and resolves futures after the lock is given back, so
+that a future's callback may submit again.
+"""
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from livn_ipp.cluster import controller as c
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.controller import Controller
+from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.errors import ClusterLost, LivnError
+
+__all__ = ["CallSpec", "Dispatcher", "Listener", "Transport"]
+
+
+class Listener(Protocol):
+    """What a transport tells its dispatcher, from any thread."""
+
+    def replied(self, worker: int, reply: wire.Reply) -> None:
+        """Hear that a worker's leader answered a parcel."""
+
+    def lost(self, worker: int, reason: str) -> None:
+        """Hear that a worker's processes ended."""
+
+    def progressed(self, worker: int, call: int, time: float) -> None:
+        """Hear that a running call reached a biological time (ms)."""
+
+
+class Transport(Protocol):
+    """Carries parcels to workers and replies back."""
+
+    name: str
+
+    def start(self, factory: Any, listener: Listener) -> Sequence[int]:
+        """Boot every worker and return their indices; raise if one cannot."""
+
+    def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...], /) -> None:
+        """Send a parcel to every rank of a worker; never blocks."""
+
+    def stop_call(self, worker: int, call: int, /) -> None:
+        """Ask a worker to stop what it runs, at its next chunk end."""
+
+    def close(self) -> None:
+        """Let the workers go; idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """What distinguishes one call of a pipeline from the next."""
+
+    trial: int
+    inputs: wire.Frames
+    state: wire.Frames | None = None
+    options: wire.Frames | None = None
+    priority: int = 0
+    worker: int | None = None
+
+
+class Dispatcher:
+    """Runs calls and setters on the workers behind a transport.
+
+    Parameters
+    ----------
+    transport
+        How to reach the workers.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self._controller = Controller()
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, CallFuture] = {}
+        self._tickets: dict[int, CallFuture] = {}
+        self._closed = False
+
+    @property
+    def workers(self) -> tuple[int, ...]:
+        """Indices of the live workers."""
+        return self._controller.workers
+
+    @property
+    def unfinished(self) -> int:
+        """Number of calls that have not ended."""
+        return self._controller.unfinished
+
+    def start(self, factory: Any) -> None:
+        """Boot the workers."""
+        for worker in self.transport.start(factory, self):
+            self._post(c.WorkerJoined(worker))
+
+    def submit(
+        self, pipeline: str, content: wire.Frames, calls: Sequence[CallSpec]
+    ) -> list[CallFuture]:
+        """Submit calls of one pipeline.
+
+        Parameters
+        ----------
+        pipeline, content
+            Digest and pickle of the pair (decoding, encoding).
+        calls
+            What distinguishes the calls.
+
+        Returns
+        -------
+        list of CallFuture
+            One future for each call, in order.
+        """
+        futures = [CallFuture(next(self._numbers), self.cancel) for _ in calls]
+        requests = tuple(
+            c.Request(
+                future.id,
+                pipeline,
+                call.trial,
+                call.inputs,
+                call.state,
+                call.options,
+                call.priority,
+                call.worker,
+            )
+            for future, call in zip(futures, calls, strict=True)
+        )
+        with self._lock:
+            self._check_open()
+            self._calls.update((future.id, future) for future in futures)
+            self._post(c.CallsSubmitted(requests, content))
+        return futures
+
+    def configure(self, method: str, arguments: wire.Frames) -> CallFuture:
+        """Append a setter to the config log; the future ends when all ranks have it."""
+        return self._ticket(lambda n: c.SetterSubmitted(n, method, arguments))
+
+    def ask(self, name: str, arguments: wire.Frames) -> CallFuture:
+        """Read an attribute of one worker's environment, or call its method."""
+        return self._ticket(lambda n: c.AskWorker(n, name, arguments))
+
+    def cancel(self, *calls: int) -> None:
+        """Give calls up."""
+        self._post(c.CancelCalls(calls))
+
+    def cancel_all(self) -> None:
+        """Give every unfinished call up."""
+        with self._lock:
+            self.cancel(*self._calls)
+
+    def close(self) -> None:
+        """End all calls with an error and let the workers go; idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            workers = self.workers
+        self.transport.close()
+        for worker in workers:
+            self._post(c.WorkerGone(worker, "the cluster was shut down"))
+
+    # The transport's side
+
+    def replied(self, worker: int, reply: wire.Reply) -> None:
+        """Take a worker's answers in."""
+        self._post(c.ReplyArrived(worker, reply))
+
+    def lost(self, worker: int, reason: str) -> None:
+        """Take the loss of a worker in."""
+        self._post(c.WorkerGone(worker, reason))
+
+    def progressed(self, worker: int, call: int, time: float) -> None:
+        """Take a running call's progress in."""
+        future = self._calls.get(call)
+        if future is not None and future.worker == worker:
+            future.progress = time
+
+    # Inside
+
+    def _ticket(self, event: Any) -> CallFuture:
+        ticket = CallFuture(next(self._numbers), lambda _: None)
+        with self._lock:
+            self._check_open()
+            self._tickets[ticket.id] = ticket
+            self._post(event(ticket.id))
+        return ticket
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClusterLost(
+                "this environment was shut down; build a new DistributedEnv"
+            )
+
+    def _post(self, event: c.Event) -> None:
+        ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]] = []
+        with self._lock:
+            for instruction in self._controller.handle(event):
+                self._perform(instruction, ends)
+        for future, frames, error in ends:
+            if error is not None:
+                future.set_exception(error)
+            elif frames is not None:
+                future.deliver(frames)
+            else:
+                future.set_result(None)
+
+    def _perform(
+        self,
+        instruction: c.Instruction,
+        ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]],
+    ) -> None:
+        match instruction:
+            case c.Send():
+                self.transport.send(
+                    instruction.worker, instruction.parcel, instruction.items
+                )
+            case c.Started():
+                future = self._calls[instruction.call]
+                future.worker, future.attempts = instruction.worker, instruction.attempt
+            case c.Resolve():
+                ends.append(
+                    (self._calls.pop(instruction.call), instruction.result, None)
+                )
+            case c.Reject():
+                ends.append(
+                    (self._calls.pop(instruction.call), None, instruction.error)
+                )
+            case c.Settle():
+                ticket = self._tickets.pop(instruction.ticket)
+                ends.append((ticket, instruction.value, instruction.error))
+            case c.StopCall():
+                self.transport.stop_call(instruction.worker, instruction.call)

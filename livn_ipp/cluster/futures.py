@@ -1,0 +1,127 @@
+"""Handles for calls in flight: concurrent.futures semantics, plus where and how far."""
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Generator
+from typing import Any
+
+from livn_ipp.cluster import wire
+from livn_ipp.errors import CallTimeout, ResultNotSerializable
+
+__all__ = ["CallFuture"]
+
+
+class CallFuture(concurrent.futures.Future[Any]):
+    """The pending result of one call.
+
+    Behaves as a :class:`concurrent.futures.Future` and can be awaited.
+
+    Attributes
+    ----------
+    id : int
+        Number of the call.
+    worker : int or None
+        The worker that runs or ran it.
+    attempts : int
+        How many times it was handed to a worker.
+    progress : float
+        Biological time reached in ms, as last reported.
+    """
+
+    def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
+        super().__init__()
+        self.id = number
+        self.worker: int | None = None
+        self.attempts = 0
+        self.progress = 0.0
+        self._cancel_call = cancel
+
+    def cancel(self) -> bool:
+        """Give the call up: dropped if queued, stopped at a chunk end if running.
+
+        Returns
+        -------
+        bool
+            False if the call had already ended.
+        """
+        self._cancel_call(self.id)
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Tell whether the call was cancelled."""
+        return self.done() and isinstance(
+            super().exception(), concurrent.futures.CancelledError
+        )
+
+    def running(self) -> bool:
+        """Tell whether the call was handed to a worker and has not ended."""
+        return self.attempts > 0 and not self.done()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the call and return its result.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits for ever.
+
+        Raises
+        ------
+        CallError
+            The call failed; also an instance of the original exception's type.
+        CallCancelled
+            The call was cancelled.
+        CallTimeout
+            The call did not end in time; it goes on.
+        """
+        try:
+            value = super().result(timeout)
+        except TimeoutError as error:
+            if not self.done():
+                raise CallTimeout(
+                    f"call {self.id} has not ended after {timeout} s; it goes on: "
+                    "wait again, or give it up with cancel()"
+                ) from error
+            raise
+        if isinstance(value, _Packed):
+            value = self._result = value.unpack(self.id)
+        return value
+
+    def deliver(self, frames: wire.Frames) -> None:
+        """Take the result in, still pickled; the reader unpickles it."""
+        self.set_result(_Packed(frames))
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return asyncio.wrap_future(self).__await__()
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __repr__(self) -> str:
+        if self.done():
+            state = (
+                "cancelled"
+                if self.cancelled()
+                else "failed"
+                if self.exception()
+                else "done"
+            )
+        else:
+            state = f"running on worker {self.worker}" if self.running() else "queued"
+        return f"CallFuture({self.id}, {state})"
+
+
+class _Packed:
+    __slots__ = ("_frames",)
+
+    def __init__(self, frames: wire.Frames) -> None:
+        self._frames = frames
+
+    def unpack(self, number: int) -> Any:
+        try:
+            return wire.loads(self._frames)
+        except Exception as error:
+            raise ResultNotSerializable(
+                f"the result of call {number} arrived but cannot be unpickled here: "
+                f"{type(error).__name__}: {error}; is a module missing in this process?"
+            ) from error

@@ -1,0 +1,1 @@
+"""How parcels reach workers: over ipyparallel, over MPI, or inside this process."""

@@ -1,0 +1,78 @@
+"""The transport without a cluster: one worker, in a thread of this process."""
+
+import queue
+import threading
+from typing import Any
+
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.cluster.worker import Worker
+from livn_ipp.errors import call_error
+
+__all__ = ["LocalTransport"]
+
+
+class LocalTransport:
+    """Runs every call in order on one worker, on a thread beside the caller's."""
+
+    name = "local"
+
+    def __init__(self) -> None:
+        self._inbox: queue.SimpleQueue[tuple[int, tuple[wire.Item, ...]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._booted: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._worker: Worker | None = None
+
+    def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
+        """Build the environment; raise what building it raises."""
+        self._thread = threading.Thread(
+            target=self._serve,
+            args=(factory, listener),
+            name="livn_ipp worker",
+            daemon=True,
+        )
+        self._thread.start()
+        error = self._booted.get()
+        if error is not None:
+            raise error
+        return (0,)
+
+    def send(self, _worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
+        """Queue a parcel."""
+        self._inbox.put((parcel, items))
+
+    def stop_call(self, _worker: int, _call: int) -> None:
+        """Stop what runs at its next chunk end."""
+        if self._worker is not None:
+            self._worker.subworld.request_stop()
+
+    def close(self) -> None:
+        """End the thread; what runs is stopped at its next chunk end."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._inbox.put(None)
+        self.stop_call(0, 0)
+        thread.join()
+
+    def _serve(self, factory: Any, listener: Listener) -> None:
+        try:
+            worker = Worker(factory, factory.prepare(None, 1))
+            failures = worker.build()
+            self._booted.put(call_error(tuple(failures), 0) if failures else None)
+        except Exception as error:
+            self._booted.put(error)
+            return
+        if failures:
+            return
+        self._worker = worker
+        worker.on_progress = lambda call, time: listener.progressed(0, call, time)
+        while (message := self._inbox.get()) is not None:
+            parcel, items = message
+            # Through bytes, as on every transport: results never share memory with
+            # the worker, and what cannot travel fails here too.
+            frames = wire.pack(wire.Reply(parcel, worker.serve(list(items))))
+            listener.replied(0, wire.unpack(frames))
+        worker.close()

@@ -1,0 +1,241 @@
+"""The transport of ``mpirun`` scripts: plain MPI messages, the highest rank controls.
+
+Messages to a worker go to each of its ranks; the leader answers. Whoever waits probes
+eagerly for a moment and then sleeps between probes, because a blocking MPI receive
+would burn a core that a simulation could use.
+"""
+
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from livn_ipp.cluster import wire, worker
+from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.errors import ConfigError, RankFailure, call_error
+
+__all__ = ["MpiTransport", "serve"]
+
+_PARCEL, _REPLY, _FRAME, _PROGRESS, _STOP, _EXIT, _READY = range(1, 8)
+_EAGER: Final = 0.002
+"""Seconds of eager probing after the last message; covers a loop of short calls."""
+_LONGEST_SLEEP: Final = 0.001
+
+
+class MpiTransport:
+    """The controller's end, on the highest rank of the world.
+
+    Parameters
+    ----------
+    world
+        The mpi4py communicator of all ranks, ``COMM_WORLD`` as a rule.
+    subworld_size
+        Ranks per worker; the ranks below the highest must fill whole workers.
+    """
+
+    name = "mpi"
+
+    def __init__(self, world: Any, subworld_size: int) -> None:
+        self._workers = _worker_count(world, subworld_size)
+        self._world = world
+        self._size = subworld_size
+        self._comm: Any = None
+        self._listener: Listener | None = None
+        self._thread: threading.Thread | None = None
+        self._in_flight = threading.Semaphore(0)
+        self._closing = False
+        self._requests: list[tuple[Any, Any]] = []
+
+    def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
+        """Boot together with the ranks that called `serve`."""
+        self._listener = listener
+        self._comm = self._world.Dup()
+        factory.prepare(self._world, self._size)
+        failures: list[RankFailure] = []
+        for index in range(self._workers):
+            failures += self._comm.recv(source=index * self._size, tag=_READY)
+        if failures:
+            self._tell_all(_EXIT)
+            raise call_error(tuple(failures))
+        self._thread = threading.Thread(
+            target=self._listen, name="livn_ipp mpi", daemon=True
+        )
+        self._thread.start()
+        return tuple(range(self._workers))
+
+    def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
+        """Send a parcel to every rank of a worker."""
+        frames = wire.pack((parcel, items))
+        for rank in range(worker * self._size, (worker + 1) * self._size):
+            self._requests += _send(self._comm, frames, rank, _PARCEL)
+        self._requests = [r for r in self._requests if not r[0].Test()]
+        self._in_flight.release()
+
+    def stop_call(self, worker: int, call: int) -> None:
+        """Tell the leader, which looks for it at every vote."""
+        self._comm.send(call, dest=worker * self._size, tag=_STOP)
+
+    def close(self) -> None:
+        """Let the other ranks leave `serve`."""
+        if self._thread is None:
+            return
+        thread, self._thread = self._thread, None
+        for index in range(self._workers):
+            self.stop_call(index, 0)
+        self._tell_all(_EXIT)
+        self._closing = True
+        self._in_flight.release()
+        thread.join()
+
+    def _tell_all(self, tag: int) -> None:
+        for rank in range(self._workers * self._size):
+            self._comm.send(None, dest=rank, tag=tag)
+
+    def _listen(self) -> None:
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        while True:
+            self._in_flight.acquire()  # one for each reply that is due
+            answered = False
+            while not answered:
+                if not _wait(
+                    lambda: self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status),
+                    lambda: self._closing,
+                ):
+                    return
+                answered = self._read(status.Get_source(), status.Get_tag())
+
+    def _read(self, source: int, tag: int) -> bool:
+        """Read one message and pass it on; True if it was a reply."""
+        assert self._listener is not None
+        index = source // self._size
+        if tag == _PROGRESS:
+            call, reached = self._comm.recv(source=source, tag=tag)
+            self._listener.progressed(index, call, reached)
+            return False
+        reply = wire.unpack(_receive(self._comm, source, _REPLY))
+        self._listener.replied(index, reply)
+        return True
+
+
+def serve(world: Any, subworld_size: int, factory: Any) -> None:
+    """Be a rank of a worker until the controller says goodbye.
+
+    Collective with the controller's :meth:`MpiTransport.start`.
+
+    Parameters
+    ----------
+    world
+        The mpi4py communicator of all ranks.
+    subworld_size
+        Ranks per worker.
+    factory
+        Builds the environment.
+    """
+    from mpi4py import MPI
+
+    _worker_count(world, subworld_size)
+    controller = world.Get_size() - 1
+    comm = world.Dup()
+    failures = worker.boot(factory, world, subworld_size)
+    leader = world.Get_rank() % subworld_size == 0
+    if leader:
+        comm.send(failures, dest=controller, tag=_READY)
+    if not failures and leader:
+        _connect(comm, controller)
+    status = MPI.Status()
+    while True:
+        _wait(lambda: comm.Iprobe(controller, MPI.ANY_TAG, status), lambda: False)
+        tag = status.Get_tag()
+        if tag == _PARCEL:
+            parcel, items = wire.unpack(_receive(comm, controller, _PARCEL))
+            answers = worker.current().serve(list(items))
+            if leader:
+                reply = wire.pack(wire.Reply(parcel, answers))
+                for request, _ in _send(comm, reply, controller, _REPLY):
+                    request.Wait()
+        else:
+            comm.recv(source=controller, tag=tag)
+            if tag == _EXIT:
+                worker.close()
+                return
+
+
+def _connect(comm: Any, controller: int) -> None:
+    """Let a leader hear of stops and tell of progress while it simulates."""
+    held = worker.current()
+
+    def stopped() -> bool:
+        if not comm.Iprobe(controller, _STOP):
+            return False
+        comm.recv(source=controller, tag=_STOP)
+        return True
+
+    held.subworld.poll = stopped
+    held.on_progress = lambda call, reached: comm.send(
+        (call, reached), dest=controller, tag=_PROGRESS
+    )
+
+
+def _worker_count(world: Any, subworld_size: int) -> int:
+    ranks: int = world.Get_size() - 1
+    if subworld_size < 1 or ranks % subworld_size or ranks < 1:
+        next_fit = subworld_size * max(1, round(ranks / max(1, subworld_size))) + 1
+        fitting = [size for size in range(1, ranks + 1) if ranks % size == 0]
+        raise ConfigError(
+            f"mpirun started {ranks + 1} ranks: one controller and {ranks} for "
+            f"workers, which do not fill workers of {subworld_size}. Start "
+            f"subworld_size * num_workers + 1 ranks, for example mpirun -n {next_fit}, "
+            f"or use subworld_size {' or '.join(map(str, fitting))}"
+        )
+    return ranks // subworld_size
+
+
+def _wait(ready: Callable[[], bool], give_up: Callable[[], bool]) -> bool:
+    """Wait for a message: eagerly at first, then with pauses that grow to 1 ms."""
+    began = time.monotonic()
+    pause = 0.00005
+    while not ready():
+        if give_up():
+            return False
+        if time.monotonic() - began < _EAGER:
+            time.sleep(0)
+        else:
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_SLEEP)
+    return True
+
+
+def _send(comm: Any, frames: Any, dest: int, tag: int) -> list[tuple[Any, Any]]:
+    """Start sending frames; keep the buffers until their requests are done."""
+    head, *buffers = frames
+    sizes = [len(buffer) for buffer in buffers]
+    first = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes) + head
+    requests = [(comm.Isend([first, _byte()], dest, tag), first)]
+    requests += [(comm.Isend([b, _byte()], dest, _FRAME), b) for b in buffers]
+    return requests
+
+
+def _receive(comm: Any, source: int, tag: int) -> list[bytes | memoryview]:
+    from mpi4py import MPI
+
+    status = MPI.Status()
+    comm.Probe(source, tag, status)
+    first = bytearray(status.Get_count(MPI.BYTE))
+    comm.Recv([first, MPI.BYTE], source, tag)
+    (count,) = struct.unpack_from("<I", first)
+    sizes = struct.unpack_from(f"<{count}Q", first, 4)
+    frames: list[bytes | memoryview] = [memoryview(first)[4 + 8 * count :]]
+    for size in sizes:
+        buffer = bytearray(size)
+        comm.Recv([buffer, MPI.BYTE], source, _FRAME)
+        frames.append(memoryview(buffer))
+    return frames
+
+
+def _byte() -> Any:
+    from mpi4py import MPI
+
+    return MPI.BYTE

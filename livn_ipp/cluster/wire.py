@@ -1,0 +1,250 @@
+"""Bytes in and out: objects as frames, and what controller and workers say.
+
+Everything crosses a transport as frames that this module pickled, so that what cannot
+be unpickled fails in our own frame, with a name, and never inside the transport.
+"""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import cloudpickle
+import numpy as np
+
+from livn_ipp.errors import RankFailure
+
+__all__ = [
+    "Answer",
+    "Apply",
+    "Ask",
+    "Call",
+    "Done",
+    "Entry",
+    "Failed",
+    "Forget",
+    "Frames",
+    "Install",
+    "Item",
+    "Missing",
+    "Rebuild",
+    "Reply",
+    "StoppedCall",
+    "dumps",
+    "loads",
+    "pack",
+    "size",
+    "unpack",
+]
+
+Frame = bytes | memoryview | pickle.PickleBuffer
+Frames = tuple[Frame, ...]
+"""A pickle, followed by the large buffers it refers to."""
+
+_OUT_OF_BAND: Final = 1 << 16
+_PLAIN: Final = (int, float, bool, str, bytes, type(None))
+
+
+def dumps(value: Any, *, snapshot: bool = False) -> Frames:
+    """Pickle an object, large arrays beside it and not copied.
+
+    Functions and classes of a notebook travel by value.
+
+    Parameters
+    ----------
+    value
+        The object.
+    snapshot
+        Copy large arrays, so that later changes to them do not show.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling raises, if the object cannot be pickled.
+
+    Examples
+    --------
+    >>> loads(dumps({"rate": 3.5}))
+    {'rate': 3.5}
+    """
+    buffers: list[Frame] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < _OUT_OF_BAND:
+            return True
+        buffers.append(pickle.PickleBuffer(bytes(view)) if snapshot else buffer)
+        return False
+
+    # Plain values and numeric arrays need none of cloudpickle's care (20 us).
+    plain = type(value) in _PLAIN or (
+        type(value) is np.ndarray and value.dtype.kind in "biufc"
+    )
+    module = pickle if plain else cloudpickle
+    head = module.dumps(value, protocol=5, buffer_callback=keep_in_band)
+    return (head if len(head) < _OUT_OF_BAND else pickle.PickleBuffer(head), *buffers)
+
+
+def loads(frames: Frames) -> Any:
+    """Unpickle frames; arrays are writable and own their memory."""
+    head, *buffers = frames
+    return pickle.loads(head, buffers=[bytearray(buffer) for buffer in buffers])
+
+
+def pack(message: Any) -> tuple[bytes | memoryview, ...]:
+    """Turn a message into flat frames for a transport, nested frames not copied."""
+    buffers: list[memoryview] = []
+    head = pickle.dumps(
+        message, protocol=5, buffer_callback=lambda b: buffers.append(b.raw())
+    )
+    return (head, *buffers)
+
+
+def unpack(frames: Sequence[bytes | memoryview]) -> Any:
+    """Read a message back; nested frames stay views of the transport's memory."""
+    head, *buffers = frames
+    return pickle.loads(head, buffers=[memoryview(buffer) for buffer in buffers])
+
+
+def size(frames: Frames) -> int:
+    """Return the number of bytes in frames."""
+    return sum(len(f) if isinstance(f, bytes) else memoryview(f).nbytes for f in frames)
+
+
+# Instructions to a worker. Every rank of the worker gets the same list, in order.
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered entry of the config log: a setter and its arguments."""
+
+    version: int
+    method: str
+    arguments: Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Apply an entry of the config log."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """Start from a fresh environment and apply these entries."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Keep a pipeline, the pair (decoding, encoding), under its digest."""
+
+    pipeline: str
+    content: Frames
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop a pipeline."""
+
+    pipeline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One encode, simulate, decode.
+
+    Attributes
+    ----------
+    id
+        Number of the call, unique in its controller.
+    pipeline
+        Digest of the installed pipeline to use.
+    trial
+        Selects the realisation of all randomness.
+    inputs
+        The encoding's input.
+    state
+        What to update the decoding's ``state`` with, if anything.
+    options
+        Further keyword arguments of the environment's call.
+    """
+
+    id: int
+    pipeline: str
+    trial: int
+    inputs: Frames
+    state: Frames | None = None
+    options: Frames | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Read an attribute of the environment, or call it if it is a method."""
+
+    id: int
+    name: str
+    arguments: Frames
+
+
+Item = Apply | Rebuild | Install | Forget | Call | Ask
+
+# Answers of a worker, one for each Apply, Rebuild, Call and Ask.
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A call's result, and what it cost."""
+
+    result: Frames
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What the ranks raised.
+
+    Attributes
+    ----------
+    failures
+        One for each rank that raised.
+    clean
+        True if nothing changed: every rank refused the value before touching anything.
+    unserializable
+        True if the call went well but its result cannot be pickled.
+    """
+
+    failures: tuple[RankFailure, ...]
+    clean: bool = False
+    unserializable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedCall:
+    """The call stopped at a chunk end because the controller asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The call's pipeline is not installed here (any more)."""
+
+    pipeline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A setter, rebuild or question was carried out by every rank."""
+
+    value: Frames | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The leader's answers to one parcel, in the order of its items."""
+
+    parcel: int
+    answers: tuple[Done | Failed | StoppedCall | Missing | Answer, ...] = field(
+        default_factory=tuple
+    )

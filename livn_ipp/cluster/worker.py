@@ -1,0 +1,321 @@
+"""The engine side: what every rank of a worker does with the parcels it is sent.
+
+All ranks of a subworld get the same items in the same order and take part in each of
+them. Every item ends in agreement, so one rank's exception comes back to the controller
+with all ranks' tracebacks, and the worker lives on.
+"""
+
+import copy
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import cloudpickle
+import numpy as np
+
+from livn_ipp.cluster import wire
+from livn_ipp.errors import ConfigError, RankFailure
+from livn_ipp.subworld import PeerFailed, Stopped, Subworld
+from livn_ipp.types import EnvFactory
+
+__all__ = ["Worker", "boot", "close", "current"]
+
+_PROGRESS_SECONDS: Final = 0.2
+_LONGEST: Final = 100_000
+"""Characters of a message or traceback, and bytes of a pickled exception."""
+
+
+class Worker:
+    """One rank's share of a worker.
+
+    Parameters
+    ----------
+    factory
+        Builds the environment.
+    subworld
+        The ranks that simulate together.
+    """
+
+    def __init__(self, factory: EnvFactory, subworld: Subworld) -> None:
+        self.subworld = subworld
+        self.env: Any = None
+        self.on_progress: Callable[[int, float], None] | None = None
+        self._factory = factory
+        self._pipelines: dict[str, wire.Frames] = {}
+        self._live: dict[str, Any] = {}
+        self._running = 0
+        self._reported = 0.0
+        subworld.on_progress = self._progress
+
+    def build(self) -> list[RankFailure]:
+        """Build the environment anew; return what the ranks raised."""
+        self._close_env()
+
+        def build() -> None:
+            self.env = self._factory.build(self.subworld)
+
+        outcome = self._together(build)
+        return list(outcome.failures) if isinstance(outcome, wire.Failed) else []
+
+    def serve(self, items: list[wire.Item]) -> tuple[Any, ...]:
+        """Carry out the items of a parcel, in order.
+
+        Returns
+        -------
+        tuple
+            The answers; meant for the controller on the leader only.
+        """
+        answers = []
+        for item in items:
+            match item:
+                case wire.Install():
+                    self._pipelines[item.pipeline] = item.content
+                case wire.Forget():
+                    self._pipelines.pop(item.pipeline, None)
+                    self._live.pop(item.pipeline, None)
+                case wire.Call():
+                    answers.append(self._call(item))
+                case wire.Apply():
+                    answers.append(self._apply(item.entry))
+                case wire.Rebuild():
+                    answers.append(self._rebuild(item))
+                case wire.Ask():
+                    answers.append(self._ask(item))
+        return tuple(answers)
+
+    def close(self) -> None:
+        """Give the environment back."""
+        self._pipelines.clear()
+        self._live.clear()
+        self._close_env()
+
+    def _call(self, call: wire.Call) -> Any:
+        if call.pipeline not in self._pipelines:
+            return wire.Missing(call.pipeline)
+        began = self._reported = time.perf_counter()
+        self._running = call.id
+        self.subworld.reset()
+
+        def run() -> Any:
+            decoding, encoding = self._pipeline(call)
+            inputs = wire.loads(call.inputs)
+            options = wire.loads(call.options) if call.options else {}
+            self.env.clear(trial=call.trial)
+            return self.env(decoding, inputs=inputs, encoding=encoding, **options)
+
+        outcome = self._together(run)
+        if isinstance(outcome, _Value):
+            return self._collect(outcome.value, began)
+        return outcome
+
+    def _pipeline(self, call: wire.Call) -> tuple[Any, Any]:
+        """Copy the installed pipeline, so that a call leaves no trace in it."""
+        if call.pipeline not in self._live:
+            self._live[call.pipeline] = wire.loads(self._pipelines[call.pipeline])
+        decoding, encoding = copy.deepcopy(self._live[call.pipeline])
+        if call.state:
+            decoding.state.update(wire.loads(call.state))
+        return decoding, encoding
+
+    def _collect(self, value: Any, began: float) -> Any:
+        """Bring the value of the lowest rank that has one to the leader, pickled."""
+        mpi = self.subworld.mpi
+        owner = 0
+        if mpi is not None:
+            from mpi4py import MPI
+
+            mine = np.array(
+                [self.subworld.rank if value is not None else 1 << 30], np.int32
+            )
+            lowest = np.empty(1, np.int32)
+            mpi.Allreduce(mine, lowest, MPI.MIN)
+            owner = int(lowest[0]) if lowest[0] < self.subworld.size else 0
+        answer: Any = None
+        if self.subworld.rank == owner:
+            try:
+                answer = wire.Done(wire.dumps(value), time.perf_counter() - began)
+            except Exception as error:
+                failure = _failure(error, self.subworld.rank)
+                answer = wire.Failed((failure,), unserializable=True)
+        if mpi is not None and owner != 0:
+            if self.subworld.rank == owner:
+                frames = wire.pack(answer)
+                mpi.send([bytes(frame) for frame in frames], dest=0, tag=1)
+            elif self.subworld.rank == 0:
+                answer = wire.unpack(mpi.recv(source=owner, tag=1))
+        return answer
+
+    def _apply(self, entry: wire.Entry) -> Any:
+        def apply() -> None:
+            args, kwargs = wire.loads(entry.arguments)
+            getattr(self.env, entry.method)(*args, **kwargs)
+
+        outcome = self._together(apply)
+        return wire.Answer() if isinstance(outcome, _Value) else outcome
+
+    def _rebuild(self, item: wire.Rebuild) -> Any:
+        failures = self.build()
+        if failures:
+            return wire.Failed(tuple(failures))
+        for entry in item.entries:
+            outcome = self._apply(entry)
+            if isinstance(outcome, wire.Failed):
+                return outcome
+        return wire.Answer()
+
+    def _ask(self, item: wire.Ask) -> Any:
+        def ask() -> Any:
+            args, kwargs = wire.loads(item.arguments)
+            value = getattr(self.env, item.name)
+            return value(*args, **kwargs) if callable(value) else value
+
+        outcome = self._together(ask)
+        if not isinstance(outcome, _Value):
+            return outcome
+        collected = self._collect(outcome.value, time.perf_counter())
+        return (
+            wire.Answer(collected.result)
+            if isinstance(collected, wire.Done)
+            else collected
+        )
+
+    def _together(self, action: Callable[[], Any]) -> Any:
+        """Do something on every rank and agree how it went.
+
+        Returns
+        -------
+        _Value, StoppedCall or Failed
+            The same kind on every rank; `Failed` lists what any rank raised.
+        """
+        failure = None
+        clean = True
+        try:
+            value = action()
+            self.subworld.agree()
+            return _Value(value)
+        except Stopped:
+            return wire.StoppedCall()
+        except PeerFailed:
+            pass
+        except BaseException as error:
+            # SystemExit and KeyboardInterrupt too: a call must not end the engine.
+            failure = _failure(error, self.subworld.rank)
+            clean = isinstance(error, ConfigError)
+            self.subworld.fail()
+        mpi = self.subworld.mpi
+        everyone = (
+            [(failure, clean)] if mpi is None else mpi.allgather((failure, clean))
+        )
+        failures = tuple(f for f, _ in everyone if f is not None)
+        all_clean = len(failures) == len(everyone) and all(c for _, c in everyone)
+        return wire.Failed(failures, clean=all_clean)
+
+    def _progress(self, reached: float) -> None:
+        """Pass progress on, not more often than a viewer can see."""
+        now = time.perf_counter()
+        if self.on_progress is not None and now - self._reported >= _PROGRESS_SECONDS:
+            self._reported = now
+            self.on_progress(self._running, reached)
+
+    def _close_env(self) -> None:
+        env, self.env = self.env, None
+        if env is not None and hasattr(env, "close"):
+            env.close()
+
+
+class _Value:
+    """What an action returned, told apart from the other outcomes."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _failure(error: BaseException, rank: int) -> RankFailure:
+    kind = type(error)
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its __str__ raised)"
+    try:
+        pickled = cloudpickle.dumps(error)
+    except Exception:
+        pickled = None
+    return RankFailure(
+        rank=rank,
+        host=platform.node(),
+        pid=os.getpid(),
+        module=kind.__module__,
+        type_name=kind.__qualname__,
+        message=_shortened(message),
+        traceback=_shortened("".join(traceback.format_exception(error))),
+        exception=pickled if pickled is not None and len(pickled) < _LONGEST else None,
+    )
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    half = _LONGEST // 2
+    cut = len(text) - _LONGEST
+    return f"{text[:half]}\n... {cut} characters left out ...\n{text[-half:]}"
+
+
+# The project's one global: an engine is asked for its worker by name.
+_current: Worker | None = None
+
+
+def current() -> Worker:
+    """Return this engine's worker; for ``%%px`` cells and functions sent to engines.
+
+    Raises
+    ------
+    ConfigError
+        If no DistributedEnv has been initialised on this engine.
+    """
+    if _current is None:
+        raise ConfigError(
+            "this engine holds no worker; call DistributedEnv(...).init() first"
+        )
+    return _current
+
+
+def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure]:
+    """Partition the world and build this rank's share of its worker.
+
+    Collective over all ranks of `comm`.
+
+    Parameters
+    ----------
+    factory
+        Builds the environment.
+    comm
+        The world's mpi4py communicator, or None for a single process.
+    subworld_size
+        Ranks per subworld.
+
+    Returns
+    -------
+    list of RankFailure
+        What the ranks of this subworld raised; empty if all is well.
+    """
+    global _current  # noqa: PLW0603 - see above
+    close()
+    subworld = factory.prepare(comm, subworld_size)
+    worker = Worker(factory, subworld)
+    failures = worker.build()
+    if not failures:
+        _current = worker
+    return failures
+
+
+def close() -> None:
+    """Give this engine's worker back, if it has one."""
+    global _current
+    worker, _current = _current, None
+    if worker is not None:
+        worker.close()
