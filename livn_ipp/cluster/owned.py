@@ -15,9 +15,10 @@ from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.launchers import Launcher
 from livn_ipp.cluster.lease import Lease
 from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
+from livn_ipp.cluster.profile import connection_file
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
-__all__ = ["OwnedProcesses", "connection_file"]
+__all__ = ["OwnedProcesses"]
 
 _CONTROLLER_ARGUMENTS = (
     "--ip=127.0.0.1",  # nobody else on the network
@@ -26,27 +27,6 @@ _CONTROLLER_ARGUMENTS = (
     "--HeartMonitor.period=1000",  # ms; with 5 misses, a frozen rank shows in 6 s
     "--HeartMonitor.max_heartmonitor_misses=5",
 )
-
-
-def connection_file(profile_dir: Path, cluster_id: str, role: str) -> Path:
-    """Tell where a controller writes how to reach it.
-
-    Parameters
-    ----------
-    profile_dir
-        Directory of the IPython profile.
-    cluster_id
-        Empty for the profile's default cluster.
-    role
-        "client" or "engine".
-
-    Returns
-    -------
-    Path
-        Of a JSON file.
-    """
-    middle = f"-{cluster_id}" if cluster_id else ""
-    return profile_dir / "security" / f"ipcontroller{middle}-{role}.json"
 
 
 class OwnedProcesses:
@@ -73,7 +53,9 @@ class OwnedProcesses:
         self._launcher = launcher
         self._owner = os.getpid()
         self._lock = threading.Lock()
+        self._end_lock = threading.Lock()
         self._ended = False
+        self._cleaned = False
         self._controller: Started | None = None
         self._worlds: dict[str, Started] = {}
         self._connection_files = [
@@ -139,9 +121,9 @@ class OwnedProcesses:
             raise ClusterLost(f"Cluster {self.cluster_id} was stopped; start another")
 
     @property
-    def worlds(self) -> tuple[str, ...]:
-        """Names of the worlds that were started and not ended."""
-        return tuple(self._worlds)
+    def controller_runs(self) -> bool:
+        """Whether the controller was started and has not ended."""
+        return self._controller is not None and self._controller.exit_code is None
 
     def check(self, worlds: Sequence[str] = ()) -> None:
         """See that the controller and some worlds are running.
@@ -200,9 +182,13 @@ class OwnedProcesses:
         if os.getpid() != self._owner:  # a forked child is not the owner
             return
         with self._lock:
-            if self._ended:
-                return
             self._ended = True
+        with self._end_lock:
+            if not self._cleaned:
+                self._clean_up()
+                self._cleaned = True
+
+    def _clean_up(self) -> None:
         processes = [self._controller, *self._worlds.values()]
         gone = end(self.marks)
         for process in processes:

@@ -1,10 +1,123 @@
 """What a cluster needs of this machine, checked before anything starts."""
 
-from livn_ipp.cluster.mpi import matching_mpiexec
+import importlib.metadata
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
 
-__all__ = ["require"]
+from livn_ipp.cluster.environment import available_memory, usable_cores
+from livn_ipp.cluster.mpi import check_mpi
+from livn_ipp.errors import PreflightError
+from livn_ipp.types import Finding
+
+__all__ = ["findings", "require"]
+
+_RANK_MEMORY = 150e6  # bytes: an engine, its nanny, NEURON and a small network
+_CONTROLLER_MEMORY = 150e6  # bytes, for its nine processes
+
+
+def findings() -> list[Finding]:
+    """Look at everything that a cluster needs.
+
+    Returns
+    -------
+    list of Finding
+        Also of what is all right.
+    """
+    return [
+        _python(),
+        *check_mpi()[1],
+        _package("mpi4py"),
+        _package("ipyparallel"),
+        _package("ipykernel"),
+        Finding("cores", f"{usable_cores()} usable"),
+        _memory(),
+        _temporary_directory(),
+    ]
 
 
 def require(ranks: int) -> None:
-    """Refuse to start ranks on a machine that lacks something."""
-    matching_mpiexec()
+    """Refuse to start ranks on a machine that lacks something.
+
+    Parameters
+    ----------
+    ranks
+        How many are to start.
+
+    Raises
+    ------
+    PreflightError
+        Naming all that is missing, and what to do about it.
+    """
+    _refuse([*findings(), _memory_for(ranks)])
+
+
+def _refuse(found: Iterable[Finding]) -> None:
+    missing = [finding for finding in found if not finding.ok]
+    if missing:
+        raise PreflightError(
+            "The cluster was not started. "
+            + " ".join(f"{each.name}: {each.found}. {each.fix}." for each in missing)
+        )
+
+
+def _python() -> Finding:
+    version = sys.version.split()[0]
+    return Finding(
+        "Python",
+        f"{version} ({sys.executable})",
+        ok=sys.version_info >= (3, 11),
+        fix="Install Python 3.11 or later",
+    )
+
+
+def _package(name: str) -> Finding:
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, "missing", ok=False, fix=f"pip install {name}")
+    # What threads print is lost in ipykernel 7.0, so engines' output is incomplete.
+    if name == "ipykernel" and version.startswith("7.0."):
+        return Finding(
+            name,
+            f"{version}, which loses output of engines",
+            ok=False,
+            fix='pip install --upgrade "ipykernel>=7.1"',
+        )
+    return Finding(name, version)
+
+
+def _memory() -> Finding:
+    available = available_memory()
+    ranks = max(0, int((available - _CONTROLLER_MEMORY) // _RANK_MEMORY))
+    return Finding(
+        "memory",
+        f"{available / 1e9:.1f} GB available, enough for about {ranks} ranks",
+        ok=ranks > 0,
+        fix="Close other programs, or use a machine with more memory",
+    )
+
+
+def _memory_for(ranks: int) -> Finding:
+    available = available_memory()
+    needed = _CONTROLLER_MEMORY + ranks * _RANK_MEMORY
+    return Finding(
+        f"memory for {ranks} ranks",
+        f"about {needed / 1e9:.1f} GB needed, {available / 1e9:.1f} GB available",
+        ok=needed <= available,
+        fix="Ask for fewer workers or ranks, or close other programs",
+    )
+
+
+def _temporary_directory() -> Finding:
+    try:
+        with tempfile.TemporaryFile():
+            return Finding("temporary directory", tempfile.gettempdir())
+    except OSError as error:
+        return Finding(
+            "temporary directory",
+            f"cannot write to {os.environ.get('TMPDIR', 'any')}: {error}",
+            ok=False,
+            fix="Set TMPDIR to a directory with free space that you may write to",
+        )

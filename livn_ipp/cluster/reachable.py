@@ -1,0 +1,102 @@
+"""What can be asked of a cluster, whoever started it."""
+
+from typing import Any
+
+from livn_ipp.cluster import topology
+from livn_ipp.cluster.connect import Connection
+from livn_ipp.cluster.topology import Rank, WorkerPlace
+from livn_ipp.errors import ClusterLost
+
+__all__ = ["Reachable"]
+
+
+class Reachable:
+    """A cluster of which some connection may be open.
+
+    Parameters
+    ----------
+    cluster_id
+        Name of the cluster; empty for the profile's default one.
+    subworld_size
+        Ranks per worker.
+    owned
+        Whether this process starts and ends it.
+    """
+
+    def __init__(self, cluster_id: str, subworld_size: int, *, owned: bool) -> None:
+        self.cluster_id = cluster_id
+        self.subworld_size = subworld_size
+        self.owned = owned
+        self._connection: Connection | None = None
+        self._stopped = False
+        self._ended_worlds: set[str] = set()
+
+    @property
+    def client(self) -> Any:
+        """An ``ipyparallel.Client`` for the user; ``%%px`` uses it."""
+        return self._connected().user
+
+    def connect(self) -> Any:
+        """Open a further client with sockets of its own; closed by ``stop``.
+
+        Returns
+        -------
+        ipyparallel.Client
+            A new one for each call.
+
+        Raises
+        ------
+        ClusterLost
+            If the cluster does not answer or was stopped.
+        """
+        return self._connected().open()
+
+    def ranks(self) -> tuple[Rank, ...]:
+        """Tell the place in MPI of every engine that is registered now.
+
+        Only engines that are new since the last call are asked, so busy ones do not
+        hold this up.
+
+        Returns
+        -------
+        tuple of Rank
+            Ordered by world and rank.
+
+        Raises
+        ------
+        ClusterLost
+            If the cluster is gone or an engine does not answer.
+        """
+        found = self._connected().ranks()
+        # The hub may take a moment to notice that a world was ended.
+        return tuple(rank for rank in found if rank.world not in self._ended_worlds)
+
+    @property
+    def worlds(self) -> dict[str, tuple[Rank, ...]]:
+        """Ranks by world, ordered by rank."""
+        return topology.worlds(self.ranks())
+
+    @property
+    def workers(self) -> tuple[WorkerPlace, ...]:
+        """The places of the workers."""
+        return topology.workers(self.ranks(), self.subworld_size)
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers its ranks make."""
+        return len(self.ranks()) // self.subworld_size
+
+    def __repr__(self) -> str:
+        name = f"Cluster {self.cluster_id or '(default)'}"
+        if self._stopped:
+            return f"<{name}: {'stopped' if self.owned else 'disconnected'}>"
+        if self._connection is None and not self.owned:
+            return f"<{name}: not connected>"
+        state = "not started" if self._connection is None else "running"
+        size = f"{self.num_workers} workers x {self.subworld_size} ranks"
+        return f"<{name}: {size}, {state}>"
+
+    def _connected(self) -> Connection:
+        if self._connection is None or self._stopped:
+            raise ClusterLost(f"{self!r} cannot be reached; start a cluster first")
+        return self._connection

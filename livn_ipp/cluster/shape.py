@@ -1,0 +1,110 @@
+"""How many worlds of how many ranks a cluster has."""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from livn_ipp.cluster.environment import usable_cores
+from livn_ipp.errors import ConfigError
+
+__all__ = ["Shape", "check_count"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Numbers of workers, worlds and ranks that fit together.
+
+    Attributes
+    ----------
+    num_workers
+        Subworlds in all.
+    subworld_size
+        Ranks per worker.
+    workers_per_world
+        Workers that share one MPI job.
+    """
+
+    num_workers: int
+    subworld_size: int
+    workers_per_world: int
+
+    @classmethod
+    def of(
+        cls,
+        num_workers: int | None,
+        subworld_size: int,
+        workers_per_world: int | Literal["all"],
+    ) -> Self:
+        """Check what a user asked for, and complete it.
+
+        Parameters
+        ----------
+        num_workers
+            None for as many as the usable cores allow, at least 1.
+        subworld_size
+            Ranks per worker.
+        workers_per_world
+            "all" for a single job.
+
+        Returns
+        -------
+        Shape
+            With every number given.
+
+        Raises
+        ------
+        ConfigError
+            If a number is none, or if worlds would differ in size.
+
+        Examples
+        --------
+        >>> Shape.of(6, 2, "all").num_worlds, Shape.of(6, 2, 3).world_size
+        (1, 6)
+        """
+        check_count("subworld_size", subworld_size)
+        if num_workers is None:
+            num_workers = max(1, usable_cores() // subworld_size)
+        check_count("num_workers", num_workers)
+        if workers_per_world == "all":
+            return cls(num_workers, subworld_size, num_workers)
+        check_count("workers_per_world", workers_per_world)
+        if num_workers % workers_per_world:
+            fitting = [n for n in range(1, num_workers + 1) if num_workers % n == 0]
+            raise ConfigError(
+                f"workers_per_world={workers_per_world} does not divide "
+                f"num_workers={num_workers}; use 'all' or one of {fitting}"
+            )
+        return cls(num_workers, subworld_size, workers_per_world)
+
+    @property
+    def num_worlds(self) -> int:
+        """MPI jobs."""
+        return self.num_workers // self.workers_per_world
+
+    @property
+    def world_size(self) -> int:
+        """Ranks per MPI job."""
+        return self.workers_per_world * self.subworld_size
+
+    @property
+    def num_ranks(self) -> int:
+        """Ranks in all."""
+        return self.num_workers * self.subworld_size
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse what is not a number of things.
+
+    Parameters
+    ----------
+    name
+        What is counted.
+    value
+        A whole number of at least 1.
+
+    Raises
+    ------
+    ConfigError
+        If it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}")
