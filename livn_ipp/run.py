@@ -211,7 +211,8 @@ class Run:
         Raises
         ------
         ConfigError
-            If there is no part, or the parts cover different windows or samples.
+            If there is no part, the parts cover different windows or samples, or
+            the same spike is in two of them.
         """
         runs = list(parts)
         if not runs:
@@ -226,6 +227,7 @@ class Run:
                 np.concatenate([s.ids for s in spikes]),
                 np.concatenate([s.times for s in spikes]),
             )
+            _check_once(merged)
         names = dict.fromkeys(name for run in runs for name in run.channels)
         channels = {
             name: _merge_series(
@@ -255,6 +257,17 @@ def _aligned(time: float, series: Series, name: str) -> int:
             f"{time} ms does not align with {name}'s recording dt of {series.dt} ms"
         )
     return round(index)
+
+
+def _check_once(spikes: Events) -> None:
+    twice = (np.diff(spikes.times) == 0) & (np.diff(spikes.ids) == 0)
+    if twice.any():
+        first = int(np.argmax(twice))
+        raise ConfigError(
+            f"two runs to merge hold the same spike (cell {spikes.ids[first]} at "
+            f"{spikes.times[first]} ms); each cell must be in one of them, so merge "
+            f"them once only"
+        )
 
 
 def _merge_series(name: str, parts: list[Series]) -> Series:

@@ -19,6 +19,7 @@ def voltage(ids=(0, 1), samples=100, dt=0.1, sections=("soma", "soma")):
 spike_lists = st.lists(
     st.tuples(st.integers(0, 50), st.integers(0, 400).map(lambda k: k * 0.025)),
     max_size=40,
+    unique=True,
 )
 
 
@@ -156,6 +157,13 @@ def test_merge_of_signals_sampled_differently():
     ]
     with pytest.raises(ConfigError, match="voltage was sampled differently"):
         Run.merge(parts)
+
+
+def test_merge_refuses_to_count_a_spike_twice():
+    whole = Run(0, 10, Events.of([1, 2, 2], [1.0, 1.0, 3.0]))
+    share = Run(0, 10, Events.of([2], [3.0]))
+    with pytest.raises(ConfigError, match=r"cell 2 at 3\.0 ms"):
+        Run.merge([whole, share])
 
 
 def test_digest_tells_any_difference():
