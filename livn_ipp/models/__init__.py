@@ -6,6 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["MECHANISMS", "NOISE_NAMES", "Cell", "Model", "Receptor"]
 
 MECHANISMS: Final = Path(str(files("livn_ipp.models"))) / "mechanisms"
@@ -106,13 +109,24 @@ class Model(Protocol):
     def receptors(self, population: str) -> frozenset[tuple[str, str]]:
         """Return the (section, receptor) pairs that the population's cells have."""
 
-    def default_weight(
-        self, post: str, pre: str, section: str, receptor: str, in_degree: float
-    ) -> float:
-        """Return the default weight in uS, given the mean number of inputs per cell."""
+    def default_weight(self, name: str) -> float:
+        """Return the default of ``POST_PRE-section-RECEPTOR-weight`` in uS."""
 
     def default_noise(self, population: str) -> dict[str, float]:
         """Return the population's default background by :data:`NOISE_NAMES`."""
+
+    def points(
+        self, positions: NDArray[np.float64], orientations: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return where a field acts on each section: [n, sections, 3] in um.
+
+        Parameters
+        ----------
+        positions : array [n, 3]
+            The cells in um.
+        orientations : array [n]
+            Direction of their dendrites in rad.
+        """
 
     def build(self, h: Any, population: str, gid: int) -> Cell:
         """Make one cell with NEURON's interpreter `h`."""

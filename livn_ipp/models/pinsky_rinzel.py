@@ -7,10 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livn_ipp.errors import ConfigError
 from livn_ipp.models import MECHANISMS, Cell, Receptor
 
-__all__ = ["Background", "CellParameters", "PinskyRinzel", "Synapse"]
+__all__ = ["Background", "CellParameters", "PinskyRinzel"]
+
+_DENDRITE: Final = 60.0  # um from the soma
 
 
 @dataclass(frozen=True)
@@ -97,44 +102,6 @@ class Background:
     E_i: float = -75.0
 
 
-@dataclass(frozen=True)
-class Synapse:
-    """Default strength of the connections from one population to another.
-
-    A cell with fewer inputs gets stronger ones: the weights are multiplied by
-    ``min(sqrt(reference / inputs), cap)``, or by ``reference / inputs`` if it has more.
-
-    Attributes
-    ----------
-    section
-        Where the receptors are.
-    weights
-        Peak conductance in uS by receptor.
-    reference
-        Number of inputs per cell at which the weights hold.
-    cap
-        The largest factor.
-    """
-
-    section: str
-    weights: Mapping[str, float]
-    reference: float
-    cap: float
-
-    def scale(self, in_degree: float) -> float:
-        """Return the factor on the weights for a number of inputs per cell.
-
-        Examples
-        --------
-        >>> synapse = Synapse("dend", {"AMPA": 1e-3}, reference=20, cap=1.6)
-        >>> synapse.scale(20), synapse.scale(7), synapse.scale(40)
-        (1.0, 1.6, 0.5)
-        """
-        if in_degree > self.reference:
-            return self.reference / in_degree
-        return min(math.sqrt(self.reference / max(in_degree, 1.0)), self.cap)
-
-
 _CELLS: Final = MappingProxyType(
     {
         "EXC": CellParameters(),
@@ -150,13 +117,14 @@ _BACKGROUNDS: Final = MappingProxyType(
         "INH": Background(g_e0=0.05e-3, g_i0=0.25e-3, std_e=0.17e-3, std_i=0.12e-3),
     }
 )
-_SYNAPSES: Final = MappingProxyType(
+_WEIGHTS: Final = MappingProxyType(
     {
-        # (pre, post)
-        ("EXC", "EXC"): Synapse("dend", {"AMPA": 1.1e-3, "NMDA": 1.1e-4}, 20, 1.6),
-        ("EXC", "INH"): Synapse("dend", {"AMPA": 0.3e-3, "NMDA": 6e-6}, 20, 1.6),
-        ("INH", "EXC"): Synapse("soma", {"GABA_A": 2.0e-3}, 8, 2.0),
-        ("INH", "INH"): Synapse("soma", {"GABA_A": 0.8e-3}, 5, 2.0),
+        "EXC_EXC-dend-AMPA-weight": 1.1e-3,
+        "EXC_EXC-dend-NMDA-weight": 1.1e-4,
+        "INH_EXC-dend-AMPA-weight": 0.3e-3,
+        "INH_EXC-dend-NMDA-weight": 6e-6,
+        "EXC_INH-soma-GABA_A-weight": 2.0e-3,
+        "INH_INH-soma-GABA_A-weight": 0.8e-3,
     }
 )
 
@@ -175,8 +143,9 @@ class PinskyRinzel:
         Membrane parameters by population.
     backgrounds
         Background by population.
-    synapses
-        Default connections by (pre, post) population.
+    weights
+        Peak conductance of each receptor in uS by ``POST_PRE-section-RECEPTOR-weight``,
+        at the number of inputs per cell of the shipped cultures of 100 cells and more.
     noise_spread
         Standard deviation over cells of the factor on ``g_e0`` and ``std_e``.
 
@@ -185,15 +154,13 @@ class PinskyRinzel:
     >>> model = PinskyRinzel()
     >>> sorted(model.receptors("EXC"))
     [('dend', 'AMPA'), ('dend', 'NMDA'), ('soma', 'GABA_A')]
-    >>> model.default_weight("EXC", "EXC", "dend", "AMPA", in_degree=20)
+    >>> model.default_weight("EXC_EXC-dend-AMPA-weight")
     0.0011
     """
 
     cells: Mapping[str, CellParameters] = field(default_factory=lambda: _CELLS)
     backgrounds: Mapping[str, Background] = field(default_factory=lambda: _BACKGROUNDS)
-    synapses: Mapping[tuple[str, str], Synapse] = field(
-        default_factory=lambda: _SYNAPSES
-    )
+    weights: Mapping[str, float] = field(default_factory=lambda: _WEIGHTS)
     noise_spread: float = 0.1
 
     @property
@@ -236,28 +203,20 @@ class PinskyRinzel:
         self._parameters(population)
         return frozenset({("dend", "AMPA"), ("dend", "NMDA"), ("soma", "GABA_A")})
 
-    def default_weight(
-        self, post: str, pre: str, section: str, receptor: str, in_degree: float
-    ) -> float:
-        """Return the default weight in uS, given the mean number of inputs per cell.
+    def default_weight(self, name: str) -> float:
+        """Return the default weight in uS of ``POST_PRE-section-RECEPTOR-weight``.
 
         Raises
         ------
         ConfigError
             If the model knows no such connection.
         """
-        synapse = self.synapses.get((pre, post))
-        if (
-            synapse is None
-            or synapse.section != section
-            or receptor not in synapse.weights
-        ):
+        if name not in self.weights:
             raise ConfigError(
-                f"PinskyRinzel has no default weight for {receptor} on the {section} "
-                f"of {post} cells, driven by {pre}; give one in "
-                f"PinskyRinzel(synapses={{({pre!r}, {post!r}): Synapse(...)}})"
+                f"PinskyRinzel has no default for {name}; give one in "
+                f"PinskyRinzel(weights=...)"
             )
-        return synapse.weights[receptor] * synapse.scale(in_degree)
+        return self.weights[name]
 
     def default_noise(self, population: str) -> dict[str, float]:
         """Return the population's default background."""
@@ -269,6 +228,17 @@ class PinskyRinzel:
                 f"PinskyRinzel(backgrounds=...)"
             )
         return asdict(background)
+
+    def points(
+        self, positions: NDArray[np.float64], orientations: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return where a field acts on each section: [n, sections, 3] in um.
+
+        The dendrite is taken at 60 um from the soma, parallel to the electrodes' plane.
+        """
+        flat = np.zeros_like(orientations)
+        direction = np.stack([np.cos(orientations), np.sin(orientations), flat], axis=1)
+        return np.stack([positions, positions + _DENDRITE * direction], axis=1)
 
     def build(self, h: Any, population: str, gid: int) -> Cell:
         """Make one cell with NEURON's interpreter `h`."""
