@@ -31,7 +31,7 @@ class Projection:
     pre_gids, post_gids : array [edges], uint32
         The two cells of each connection.
     distance : array [edges], float64
-        Distance between them in um, which sets the delay.
+        In um; it sets the delay.
     factor : array [edges], float64
         What the projection's weight is multiplied with; 1 if the file has none.
     """
@@ -161,15 +161,21 @@ class System:
     def projections(self) -> tuple[tuple[str, str], ...]:
         """The (presynaptic, postsynaptic) pairs of populations that are connected."""
         with reading(self._connections) as file:
+            ranges = file.populations()
             pairs = file.projections()
+        if ranges != self.population_ranges:
+            raise SystemFormatError(
+                self._connections,
+                "H5Types/Populations",
+                f"is not that of {self._cells.name}",
+            )
         for pre, post in pairs:
-            for name in (pre, post):
-                if name not in self.population_ranges:
-                    raise SystemFormatError(
-                        self._connections,
-                        f"Projections/{post}/{pre}",
-                        f"{name} is not a population of {self._cells.name}",
-                    )
+            if unknown := {pre, post} - set(ranges):
+                raise SystemFormatError(
+                    self._connections,
+                    f"Projections/{post}/{pre}",
+                    f"{unknown.pop()} is not a population",
+                )
         return pairs
 
     def projection(
@@ -240,15 +246,10 @@ class System:
         return self._digest
 
     def validate(self) -> "System":
-        """Read everything once, so that every fault shows now.
-
-        Raises
-        ------
-        SystemFormatError
-            For the first fault found.
-        """
+        """Read everything once: raise SystemFormatError for the first fault found."""
+        self.coordinates()
         self.orientations()
-        self.bounding_box.sum()
+        self._graph.bounding_box()
         for pre, post in self.projections:
             self.projection(pre, post)
             self.synapses(pre, post)
