@@ -94,6 +94,8 @@ class Connection:
         if self._closed:
             raise ClusterLost(f"Disconnected from cluster {self._cluster_id}")
         try:
+            if not listens(self._information):  # which the client would try for long
+                raise ConnectionRefusedError("nobody listens")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # on odd host names
                 client = ipyparallel.Client(dict(self._information), timeout=_TIMEOUT)

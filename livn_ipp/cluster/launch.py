@@ -132,7 +132,8 @@ class Cluster(Reachable):
         self = cls(1, subworld_size, start_timeout=start_timeout)
         self.owned = False
         if client is not None:
-            self.cluster_id = str(client.cluster_id or "")
+            # Only a client that an ipyparallel.Cluster opened knows its name.
+            self.cluster_id = str(getattr(client.cluster, "cluster_id", ""))
             information = connection_of(client)
         else:
             self.cluster_id = cluster_id or ""

@@ -119,7 +119,9 @@ def read_connection(profile_dir: Path, cluster_id: str) -> dict[str, Any]:
         raise ConfigError(
             f"Cannot read {file}: {error}. Restart the cluster that wrote it"
         ) from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not {"interface", "registration"} <= set(
+        content
+    ):
         raise ConfigError(f"{file} is no connection file of ipyparallel")
     return content
 
