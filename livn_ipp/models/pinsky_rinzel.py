@@ -43,6 +43,9 @@ class CellParameters:
         in mS/cm2.
     ena, ek, eca
         Reversal potentials in mV.
+    q_init
+        Activation of the after-hyperpolarisation current at time zero: its mean in the
+        shipped cultures, which from rest would start with a second of high activity.
     """
 
     surface: float = 1200.0
@@ -58,6 +61,7 @@ class CellParameters:
     ena: float = 60.0
     ek: float = -75.0
     eca: float = 80.0
+    q_init: float = 0.018
 
     @property
     def axial_resistance(self) -> float:
@@ -251,7 +255,7 @@ class PinskyRinzel:
         at_soma = h.livn_pr_soma(soma(0.5))
         at_dend = h.livn_pr_dendrite(dend(0.5))
         _assign(at_soma, parameters, ("gna", "gk", "ena"))
-        _assign(at_dend, parameters, ("gca", "gkc", "gahp", "eca"))
+        _assign(at_dend, parameters, ("gca", "gkc", "gahp", "eca", "q_init"))
         for process in (at_soma, at_dend):
             _assign(process, parameters, ("gl", "el", "ek"))
             process.surface = parameters.surface

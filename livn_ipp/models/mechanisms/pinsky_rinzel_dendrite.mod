@@ -18,8 +18,8 @@ See the soma for how one point process per compartment keeps its promises. Beyon
 - The Ornstein-Uhlenbeck processes are updated exactly once every `hold` ms and
   constant in between, so one realisation serves every step that divides `hold`.
   They start from their stationary distribution. Each is held in units of its
-  standard deviation, so means and deviations may change at any time; call
-  background() after changing a time constant.
+  standard deviation, so that its mean and deviation may change at any time; call
+  background() after a change.
 - rng is the process's own stream; its identity fixes the realisation.
 ENDCOMMENT
 
@@ -27,8 +27,8 @@ NEURON {
     THREADSAFE
     POINT_PROCESS livn_pr_dendrite
     NONSPECIFIC_CURRENT i
-    RANGE surface, gca, gkc, gahp, gl, eca, ek, el, ca
-    RANGE tau_ampa, tau_rise, tau_decay, e_exc, mg, g_ampa, g_nmda
+    RANGE surface, gca, gkc, gahp, gl, eca, ek, el, ca, q, q_init
+    RANGE tau_ampa, tau_rise, tau_decay, ampa
     RANGE g_e0, g_i0, std_e, std_i, tau_e, tau_i, E_e, E_i, hold, g_e, g_i
     RANGE i_stim
     RANDOM rng
@@ -57,6 +57,7 @@ PARAMETER {
     tau_decay = 80 (ms)
     e_exc = 0      (mV)
     mg = 1         (mM)
+    q_init = 0.004
     g_e0 = 0       (uS)
     g_i0 = 0       (uS)
     std_e = 0      (uS)
@@ -90,8 +91,6 @@ ASSIGNED {
     rise (uS)
     decay (uS)
     nmda_arrived (uS)
-    g_ampa (uS)
-    g_nmda (uS)
     peak
     keep_ampa
     keep_rise
@@ -102,6 +101,8 @@ ASSIGNED {
     keep_i
     spread_e
     spread_i
+    deviate_e
+    deviate_i
     g_e (uS)
     g_i (uS)
     steps
@@ -122,7 +123,7 @@ INITIAL { LOCAL t_peak
     s = s_inf
     c = c_inf
     ca = 0.2
-    q = 2e-5*ca/(2e-5*ca + 0.001)
+    q = q_init
     : the pool gains 0.13 per uA/cm2 of calcium current, held over the step
     keep_ca = exp(-0.075*dt)
     influx = 130*gca*(1 - keep_ca)/0.075
@@ -142,8 +143,10 @@ INITIAL { LOCAL t_peak
     steps = floor(hold/dt + 0.5)
     countdown = steps
     random_setseq(rng, 0)
-    x_e = random_normal(rng)
-    x_i = random_normal(rng)
+    draw()
+    x_e = deviate_e
+    x_i = deviate_i
+    fluctuate()
     conductances()
 }
 
@@ -158,6 +161,44 @@ PROCEDURE background() {
     keep_i = exp(-hold/tau_i)
     spread_e = sqrt(1 - keep_e*keep_e)
     spread_i = sqrt(1 - keep_i*keep_i)
+    fluctuate()
+}
+
+PROCEDURE fluctuate() {
+    g_e = g_e0 + std_e*x_e
+    if (g_e < 0) {
+        g_e = 0
+    }
+    g_i = g_i0 + std_i*x_i
+    if (g_i < 0) {
+        g_i = 0
+    }
+}
+
+PROCEDURE draw() { LOCAL coarse, fine
+    : one draw of 32 bits serves both processes
+    fine = random_uniform(rng)*65536
+    coarse = floor(fine)
+    fine = fine - coarse
+    deviate_e = normal(fine)
+    deviate_i = normal((coarse + 0.5)/65536)
+}
+
+FUNCTION normal(u) { LOCAL tail, t
+    : normal deviate of a uniform one; Abramowitz & Stegun (1964) 26.2.23
+    TABLE FROM 0 TO 1 WITH 4096
+    tail = u
+    if (u > 0.5) {
+        tail = 1 - u
+    }
+    if (tail < 3e-5) {
+        tail = 3e-5
+    }
+    t = sqrt(-2*log(tail))
+    normal = (2.515517 + t*(0.802853 + t*0.010328))/(1 + t*(1.432788 + t*(0.189269 + t*0.001308))) - t
+    if (u > 0.5) {
+        normal = -normal
+    }
 }
 
 PROCEDURE advance() { LOCAL inward, opening, rate
@@ -193,8 +234,10 @@ PROCEDURE advance() { LOCAL inward, opening, rate
 
     countdown = countdown - 1
     if (countdown < 0.5) {
-        x_e = x_e*keep_e + spread_e*random_normal(rng)
-        x_i = x_i*keep_i + spread_i*random_normal(rng)
+        draw()
+        x_e = x_e*keep_e + spread_e*deviate_e
+        x_i = x_i*keep_i + spread_i*deviate_i
+        fluctuate()
         countdown = steps
     }
     conductances()
@@ -207,17 +250,7 @@ PROCEDURE conductances() { LOCAL calcium, potassium, excitation
     } else {
         potassium = kc_max*c + ahp_max*q
     }
-    g_ampa = ampa
-    g_nmda = (decay - rise)*unblocked
-    excitation = g_ampa + g_nmda
-    g_e = g_e0 + std_e*x_e
-    if (g_e < 0) {
-        g_e = 0
-    }
-    g_i = g_i0 + std_i*x_i
-    if (g_i < 0) {
-        g_i = 0
-    }
+    excitation = ampa + (decay - rise)*unblocked
     g = calcium + potassium + excitation + g_e + g_i + leak
     driving = calcium*eca + potassium*ek + excitation*e_exc + g_e*E_e + g_i*E_i + leak*el
 }

@@ -28,7 +28,7 @@ NEURON {
     POINT_PROCESS livn_pr_soma
     NONSPECIFIC_CURRENT i
     RANGE surface, gna, gk, gl, ena, ek, el
-    RANGE tau_rise, tau_decay, e_gaba, g_gaba
+    RANGE tau_rise, tau_decay
     RANGE i_stim
 }
 
@@ -69,7 +69,6 @@ ASSIGNED {
     rise (uS)
     decay (uS)
     arrived (uS)
-    g_gaba (uS)
     peak
     keep_rise
     keep_decay
@@ -118,14 +117,14 @@ PROCEDURE advance() {
     conductances()
 }
 
-PROCEDURE conductances() { LOCAL na, k
+PROCEDURE conductances() { LOCAL na, k, gaba
     fast_gate(v + 0.5*(v - v_before))
     v_before = v
     na = na_max*m_inf*m_inf*h
     k = k_max*n
-    g_gaba = decay - rise
-    g = na + k + g_gaba + leak
-    driving = na*ena + k*ek + g_gaba*e_gaba + leak*el
+    gaba = decay - rise
+    g = na + k + gaba + leak
+    driving = na*ena + k*ek + gaba*e_gaba + leak*el
 }
 
 PROCEDURE fast_gate(v (mV)) { LOCAL u, a, b
@@ -158,8 +157,8 @@ FUNCTION linoid(x, width) {
     }
 }
 
-NET_RECEIVE(gaba (uS)) {
+NET_RECEIVE(weight (uS)) {
     INITIAL { : without this block NEURON zeroes further weights at finitialize
     }
-    arrived = arrived + gaba
+    arrived = arrived + weight
 }
