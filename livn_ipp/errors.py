@@ -138,11 +138,13 @@ class CallError(LivnError):
 
     @property
     def tracebacks(self) -> str:
-        """The traceback of every rank that raised, as text."""
+        """The traceback of every rank that raised, as text; equal ones once."""
+        ranks: dict[str, list[str]] = {}
+        for each in self.failures:
+            place = f"rank {each.rank} on {each.host} (pid {each.pid})"
+            ranks.setdefault(each.traceback, []).append(place)
         return "\n".join(
-            f"--- rank {failure.rank} on {failure.host} (pid {failure.pid})\n"
-            f"{failure.traceback}"
-            for failure in self.failures
+            f"--- {', '.join(places)}\n{text}" for text, places in ranks.items()
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

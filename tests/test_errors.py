@@ -26,6 +26,18 @@ def failure(module="builtins", type_name="ValueError", rank=0, message="no"):
     )
 
 
+def test_equal_tracebacks_are_shown_once():
+    same = [
+        RankFailure(rank, "node7", 40 + rank, "builtins", "OSError", "no", "same text")
+        for rank in range(2)
+    ]
+    text = call_error((*same, failure(rank=2))).tracebacks
+    assert text == (
+        "--- rank 0 on node7 (pid 40), rank 1 on node7 (pid 41)\nsame text\n"
+        "--- rank 2 on node7 (pid 42)\nTraceback of rank 2"
+    )
+
+
 class CultureDied(RuntimeError):
     def __init__(self, culture, day):
         super().__init__(f"{culture} died on day {day}")
