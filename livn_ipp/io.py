@@ -11,7 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from livn_ipp import volume_conductor
 from livn_ipp.errors import ConfigError, SystemFormatError
 from livn_ipp.json_file import read_json
-from livn_ipp.positions import checked_points, checked_rows, rows_of, square_grid
+from livn_ipp.positions import (
+    checked_electrodes,
+    checked_points,
+    checked_rows,
+    rows_of,
+    square_grid,
+)
 
 __all__ = ["MEA"]
 
@@ -27,8 +33,7 @@ class MEA:
         Rows (channel id, x, y, z), positions in um; by default livn's 4x4 grid with a
         pitch of 1000 um.
     input_radius : float
-        Reach of stimulation in um. As in livn it is kept as information only: the field
-        acts at every distance.
+        Reach of stimulation in um: information only, the field acts everywhere.
     output_radius : float
         Reach of recording in um: a channel hears the cells within it.
 
@@ -57,7 +62,7 @@ class MEA:
     ) -> None:
         if electrode_coordinates is None:
             electrode_coordinates = square_grid(4000.0, 4, 175.0)
-        self.electrode_coordinates = _electrodes(electrode_coordinates)
+        self.electrode_coordinates = checked_electrodes(electrode_coordinates)
         self.input_radius = _radius("input_radius", input_radius)
         self.output_radius = _radius("output_radius", output_radius)
 
@@ -70,23 +75,14 @@ class MEA:
         input_radius: float = 250.0,
         output_radius: float = 125.0,
     ) -> Self:
-        """Lay out a square array over a square culture.
+        """Lay out a square array over a square culture with a corner at the origin.
 
-        Parameters
-        ----------
-        side
-            Length of the culture's side in um, one corner at the origin.
-        per_side
-            Electrodes along a side; channel ids run along x first.
-        height
-            The electrodes' z in um.
-        input_radius, output_radius
-            Reach in um.
+        `side` is the culture's in um, `per_side` the number of electrodes along it,
+        `height` their z in um; channel ids run along x first.
         """
         if per_side < 1 or not np.isfinite(side) or side <= 0:
             raise ConfigError(
-                f"a grid needs a positive side (um) and number of electrodes, "
-                f"not {side} and {per_side}"
+                f"a grid needs a positive side and per_side, not {side} and {per_side}"
             )
         return cls(square_grid(side, per_side, height), input_radius, output_radius)
 
@@ -101,36 +97,30 @@ class MEA:
         """
         path = Path(path)
         content = read_json(path)
-        if content.pop("volume_conductor", None) is not None:
+        if "volume_conductor" in content:
             warnings.warn(
                 f"{path}: volume_conductor is ignored; livn's default one is used",
                 stacklevel=2,
             )
-        if "electrode_coordinates" not in content:
-            raise SystemFormatError(
-                path, "electrode_coordinates", "the entry is missing"
-            )
         fields = ("electrode_coordinates", "input_radius", "output_radius")
-        given = {field: content[field] for field in fields if field in content}
-        for field, value in given.items():
+        for field in fields:
+            if content.get(field) is None:
+                raise SystemFormatError(path, field, "the entry is missing")
             try:
-                cls(**{field: value})
+                cls(**{field: content[field]})
             except ConfigError as error:
                 raise SystemFormatError(path, field, str(error)) from error
-        return cls(**given)
+        return cls(*(content[field] for field in fields))
 
     def save(self, path: str | Path) -> None:
         """Write the array to a JSON file that :meth:`load` and livn read."""
-        rows = [
-            [int(row[0]), *map(float, row[1:])] for row in self.electrode_coordinates
-        ]
-        lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
-        Path(path).write_text(
-            f'{{\n  "electrode_coordinates": [\n{lines}\n  ],\n'
-            f'  "input_radius": {json.dumps(self.input_radius)},\n'
-            f'  "output_radius": {json.dumps(self.output_radius)}\n}}\n',
-            encoding="utf-8",
-        )
+        rows = self.electrode_coordinates.tolist()
+        content = {
+            "electrode_coordinates": [[int(row[0]), *row[1:]] for row in rows],
+            "input_radius": self.input_radius,
+            "output_radius": self.output_radius,
+        }
+        Path(path).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
     @property
     def channel_ids(self) -> NDArray[np.int64]:
@@ -145,31 +135,17 @@ class MEA:
     def transfer(self, points: ArrayLike) -> _Floats:
         """Field in mV/uA that each channel makes at each point: [C, n].
 
-        Parameters
-        ----------
-        points : array [n, 3]
-            Positions in um.
-
-        See Also
-        --------
-        livn_ipp.volume_conductor.transfer : the formula.
+        `points` [n, 3] are in um; :func:`livn_ipp.volume_conductor.transfer` has the
+        formula.
         """
         return volume_conductor.transfer(self._positions, checked_points(points))
 
     def gain(self, points: ArrayLike) -> _Floats:
         """Potential in uV/nA that a current at each point makes at a channel: [C, n].
 
-        Zero beyond `output_radius`; in steps of 2^-18 uV/nA, so that sums over cells do
-        not depend on their order.
-
-        Parameters
-        ----------
-        points : array [n, 3]
-            Positions in um.
-
-        See Also
-        --------
-        livn_ipp.volume_conductor.gain : the formula.
+        `points` [n, 3] are in um. Zero beyond `output_radius`; in steps of 2^-18 uV/nA,
+        so that sums over cells do not depend on their order;
+        :func:`livn_ipp.volume_conductor.gain` has the formula.
         """
         return volume_conductor.gain(
             self._positions, checked_points(points), self.output_radius
@@ -188,14 +164,13 @@ class MEA:
         Returns
         -------
         array [T, n]
-            Extracellular potential in mV. Each column depends on its own point only, to
-            the last bit, however the points are shared out over ranks.
+            In mV. Each column depends on its own point only, to the last bit, however
+            the points are shared out over ranks.
 
         Raises
         ------
         ConfigError
-            If the width of `channel_inputs` is not the number of channels, or an input
-            is not finite.
+            If the width is not the number of channels, or an input is not finite.
         """
         inputs = np.atleast_2d(np.asarray(channel_inputs, np.float64))
         if inputs.ndim != 2 or inputs.shape[1] != self.num_channels:
@@ -216,15 +191,8 @@ class MEA:
     def distances(self, coordinates: ArrayLike) -> _Floats:
         """Distance of every cell to every electrode.
 
-        Parameters
-        ----------
-        coordinates : array [n, 4]
-            Rows (gid, x, y, z) in um.
-
-        Returns
-        -------
-        array [C * n, 3]
-            Rows (channel, gid, distance in um), all cells of a channel together.
+        From rows (gid, x, y, z) in um [n, 4] to rows (channel, gid, distance in um)
+        [C * n, 3], all cells of a channel together.
         """
         cells = checked_rows(coordinates)
         apart = volume_conductor.distance(self._positions, cells[:, 1:])
@@ -301,14 +269,12 @@ class MEA:
         Returns
         -------
         array [C, T]
-            uV. Sums of the potentials of parts of the rows equal the potential of all
-            rows exactly, below 2^15 uV.
+            In uV. Potentials of parts of the rows add up exactly, below 2^15 uV.
 
         Raises
         ------
         ConfigError
-            If a gid has no coordinates, the number of rows differs or a current is not
-            finite.
+            If a gid has no coordinates, rows are missing or a current is not finite.
         """
         cells = checked_rows(coordinates)
         rows = np.asarray(gids)
@@ -327,24 +293,6 @@ class MEA:
     @property
     def _positions(self) -> _Floats:
         return self.electrode_coordinates[:, 1:]
-
-
-def _electrodes(value: ArrayLike) -> _Floats:
-    rows = checked_rows(value, "electrode_coordinates", "channel id")
-    if len(rows) == 0:
-        raise ConfigError("electrode_coordinates is empty; an array needs electrodes")
-    ids = rows[:, 0]
-    if (
-        np.any(ids < 0)
-        or np.any(ids != np.floor(ids))
-        or len(np.unique(ids)) < len(ids)
-    ):
-        raise ConfigError(
-            f"electrode_coordinates: channel ids must be distinct whole numbers "
-            f"from 0, not {ids.tolist()}"
-        )
-    rows.setflags(write=False)
-    return rows
 
 
 def _radius(name: str, value: Any) -> float:

@@ -7,7 +7,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp.errors import ConfigError
 
-__all__ = ["checked_points", "checked_rows", "rows_of", "square_grid"]
+__all__ = [
+    "checked_electrodes",
+    "checked_points",
+    "checked_rows",
+    "rows_of",
+    "square_grid",
+]
 
 _Floats = NDArray[np.float64]
 
@@ -33,6 +39,25 @@ def checked_rows(
         raise ConfigError(f"{expected}, not of shape {rows.shape}")
     if not np.isfinite(rows).all():
         raise ConfigError(f"{expected}, all finite")
+    return rows
+
+
+def checked_electrodes(value: ArrayLike) -> _Floats:
+    """Check a table [C, 4] of electrodes with distinct ids; it becomes read-only."""
+    rows = checked_rows(value, "electrode_coordinates", "channel id")
+    if len(rows) == 0:
+        raise ConfigError("electrode_coordinates is empty; an array needs electrodes")
+    ids = rows[:, 0]
+    if (
+        np.any(ids < 0)
+        or np.any(ids != np.floor(ids))
+        or len(np.unique(ids)) < len(ids)
+    ):
+        raise ConfigError(
+            f"electrode_coordinates: channel ids must be distinct whole numbers "
+            f"from 0, not {ids.tolist()}"
+        )
+    rows.setflags(write=False)
     return rows
 
 
