@@ -106,6 +106,9 @@ class Connection:
                 f"({error}). Its controller has ended or cannot be reached from here; "
                 f"start it again"
             ) from error
+        # Its own way, to close its sockets inside a callback of one of them when the
+        # hub says goodbye, ends in errors on the terminal.
+        client._notification_handlers["shutdown_notification"] = lambda _: None  # noqa: SLF001
         self._clients.add(client)
         return client
 
@@ -151,7 +154,7 @@ class Connection:
         ClusterLost
             If the cluster is gone or a new engine does not answer.
         """
-        if self._own._closed:  # noqa: SLF001
+        if self._closed or not self.answers:
             raise ClusterLost(f"Cluster {self._cluster_id} has ended")
         with self._lock:
             now = registered(self._own)
