@@ -128,7 +128,9 @@ def _check_world(comm: Any) -> None:
 
 def _prepare(comm: Any) -> None:
     if importlib.util.find_spec("neuron") is None:
-        raise PreflightError(f"NEURON is not installed in {sys.prefix}; pip install neuron")
+        raise PreflightError(
+            f"NEURON is not installed in {sys.prefix}; pip install neuron"
+        )
     if comm is not None:
         # NEURON looks for an MPI library of its own accord and, if it finds none,
         # silently runs as if there were one rank.

@@ -13,17 +13,20 @@ from livn_ipp.models.pinsky_rinzel import PinskyRinzel
 from livn_ipp.neuron import mechanisms
 from livn_ipp.neuron.boot import boot, world
 from livn_ipp.neuron.drive import Drive, Program, whole_steps
+from livn_ipp.neuron.geometry import section_gains, section_points
 from livn_ipp.neuron.network import Network
 from livn_ipp.neuron.recorder import Recorder
 from livn_ipp.neuron.settings import Settings
 from livn_ipp.run import Events, Run
 from livn_ipp.stimulus import Stimulus
 from livn_ipp.system import System
+from livn_ipp.volume_conductor import round_currents
 
 __all__ = ["Env"]
 
 _DT: Final = 0.05  # ms
 _CHUNK: Final = 10.0  # ms; the longest time between two votes on whether to stop
+_NANO_PER_MICRO: Final = 1000.0
 _LARGEST_KEY: Final = 2**32 - 1  # of NEURON's random streams
 
 
@@ -190,7 +193,7 @@ class Env:
             program = Program(
                 driven, self.system, self.model, self.active_gids, step, duration
             )
-        self._recorder.prepare(step, self.io, self.system)
+        self._recorder.prepare(step, self._gains)
         ends = self._plan(steps, pace, program)
         if self._dt == 0.0:
             network.initialise(step, self.trial)
@@ -329,17 +332,11 @@ class Env:
         dt
             Interval of the rows in ms.
         """
-        io = self._electrodes()
         gids = self.active_gids
-        rows = np.searchsorted(self.system.gids, gids)
-        points = self.model.points(
-            self.system.coordinates()[rows, 1:], self.system.orientations()[rows]
-        )
-        field = io.cell_stimulus(channel_inputs, points.reshape(-1, 3))
+        points = section_points(self.system, self.model, gids).reshape(-1, 3)
+        field = self._electrodes().cell_stimulus(channel_inputs, points)
         sections = self.model.sections
-        return Stimulus(
-            field, dt, np.repeat(gids, len(sections)), sections * len(gids)
-        )
+        return Stimulus(field, dt, np.repeat(gids, len(sections)), sections * len(gids))
 
     def channel_recording(self, ids: ArrayLike, *arrays: ArrayLike) -> Any:
         """Sort events by the channels that hear their cells; see ``MEA``."""
@@ -357,19 +354,27 @@ class Env:
         currents : array [rows, T]
             Transmembrane currents in uA.
         gids : array [rows]
-            The cell of each row; by default soma and dendrite of this rank's cells.
+            The cell of each row, by default this rank's, with as many consecutive rows
+            as a cell has sections (soma, dendrite): the ids of ``run.current``.
 
         Returns
         -------
         array [C, T]
-            This rank's share of the potential in uV.
+            This rank's share of the potential in uV; the sum over ranks is the potential.
         """
-        rows = np.repeat(self.active_gids, len(self.model.sections))
-        return self._electrodes().potential_recording(
-            self.system.coordinates(),
-            rows if gids is None else gids,
-            np.asarray(currents, np.float64) * 1000.0,
-        )
+        width = len(self.model.sections)
+        cells = self.active_gids if gids is None else np.asarray(gids)[::width]
+        rows = np.repeat(cells, width)
+        samples = np.asarray(currents, np.float64) * _NANO_PER_MICRO
+        if (gids is not None and not np.array_equal(rows, gids)) or len(rows) != len(
+            samples
+        ):
+            raise ConfigError(
+                f"currents has {len(samples)} rows; each cell needs {width} consecutive "
+                f"ones {self.model.sections}, as record_membrane_current() makes them"
+            )
+        gains = section_gains(self._electrodes(), self.system, self.model, cells)
+        return gains.reshape(-1, len(rows)) @ round_currents(samples)
 
     def __call__(
         self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
@@ -416,6 +421,11 @@ class Env:
             raise ConfigError(f"{self.system.name} has no mea.json; pass io=MEA(...)")
         return self.io
 
+    def _gains(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        io = self._electrodes()
+        gains = section_gains(io, self.system, self.model, self.active_gids)
+        return io.channel_ids, gains.reshape(io.num_channels, -1)
+
     def _apply(self) -> Self:
         if self._network is not None and not self._network.closed:
             self._network.set_weights(self._settings.weights())
@@ -439,9 +449,7 @@ class Env:
             )
         return step
 
-    def _plan(
-        self, steps: int, pace: int, program: Program | None
-    ) -> list[int]:
+    def _plan(self, steps: int, pace: int, program: Program | None) -> list[int]:
         """Agree with the other ranks on the steps at which chunks end."""
         changes = np.zeros(0, np.int64) if program is None else program.changes
         regular = [pace, *self._recorder.intervals()]
@@ -476,5 +484,7 @@ def _exact(time: Any) -> Any:
 
 def _key(name: str, value: Any) -> int:
     if not isinstance(value, (int, np.integer)) or not 0 <= value <= _LARGEST_KEY:
-        raise ConfigError(f"{name} must be a whole number from 0 to 2^32 - 1, not {value!r}")
+        raise ConfigError(
+            f"{name} must be a whole number from 0 to 2^32 - 1, not {value!r}"
+        )
     return int(value)

@@ -57,7 +57,9 @@ def mechanism_names(directories: Sequence[Path]) -> list[str]:
         text = _COMMENTS.sub("", path.read_text(encoding="utf-8"))
         found = _HEADER.search(text)
         if found is None:
-            raise ConfigError(f"{path} names no SUFFIX, POINT_PROCESS or ARTIFICIAL_CELL")
+            raise ConfigError(
+                f"{path} names no SUFFIX, POINT_PROCESS or ARTIFICIAL_CELL"
+            )
         names.append(found.group(1))
     return names
 
@@ -183,7 +185,9 @@ def _neuron_version() -> str:
 
 def _compiler() -> str:
     # As NEURON's own wrapper chooses it.
-    return (os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "g++").split()[0]
+    return (os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "g++").split()[
+        0
+    ]
 
 
 def _missing_tools() -> list[str]:

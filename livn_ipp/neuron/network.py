@@ -111,13 +111,17 @@ class Network:
         world.occupy(self)
         self.cells = [
             model.build(self._h, population, gid)
-            for population, gid in zip(self.populations, self.gids.tolist(), strict=True)
+            for population, gid in zip(
+                self.populations, self.gids.tolist(), strict=True
+            )
         ]
         self._noise_factors = self._draw_noise_factors()
         self._register(rank)
         keys = list(receptor_keys(system, model).values())
         for pre, post in system.projections:
-            self._connect(system, pre, post, [k for k in keys if (k.pre, k.post) == (pre, post)])
+            self._connect(
+                system, pre, post, [k for k in keys if (k.pre, k.post) == (pre, post)]
+            )
         self._times, self._ids = self._h.Vector(), self._h.Vector()
         self._pc.spike_record(-1, self._times, self._ids)
 
@@ -220,7 +224,9 @@ class Network:
         rows = np.searchsorted(self.gids, edges.post_gids).tolist()
         delays = _SYNAPTIC_DELAY + edges.distance / _CONDUCTION
         for together in self._by_process(post, keys):
-            receptors = {row: _receptors(self.cells[row], together) for row in set(rows)}
+            receptors = {
+                row: _receptors(self.cells[row], together) for row in set(rows)
+            }
             pointers = [self._h.PtrVector(max(len(rows), 1)) for _ in together]
             for at, (source, row, delay) in enumerate(
                 zip(edges.pre_gids.tolist(), rows, delays.tolist(), strict=True)

@@ -87,7 +87,12 @@ class VoltageProbe:
     """Membrane voltage, one row per section, float32 mV."""
 
     def __init__(
-        self, h: Any, network: Network, sections: Sequence[str], request: Request, every: int
+        self,
+        h: Any,
+        network: Network,
+        sections: Sequence[str],
+        request: Request,
+        every: int,
     ) -> None:
         self.every = every
         self._dt = request.dt
@@ -145,10 +150,11 @@ class PotentialProbe:
 
     Parameters
     ----------
-    gain : array [C, n]
-        Potential at each electrode per current of each cell of this rank, in uV/nA.
     channel_ids : array [C]
         The electrodes.
+    gain : array [C, rows]
+        Potential at each electrode per current of each section of this rank's cells, in
+        uV/nA.
     """
 
     def __init__(
@@ -159,15 +165,14 @@ class PotentialProbe:
         request: Request,
         every: int,
         drive: Drive,
-        gain: NDArray[np.float64],
         channel_ids: NDArray[Any],
+        gain: NDArray[np.float64],
     ) -> None:
         self.every = every
         self._dt = request.dt
         self._gain = gain
         self._channels = channel_ids
         self._currents = _Currents(h, network, sections, request.populations, drive)
-        self._width = len(sections)
         self._samples = np.zeros((0, 0))
 
     def start(self, samples: int) -> None:
@@ -176,9 +181,7 @@ class PotentialProbe:
 
     def sample(self, index: int) -> None:
         """Take a sample."""
-        currents = round_currents(self._currents.values())
-        per_cell = currents.reshape(-1, self._width).sum(axis=1)
-        self._samples[index] = self._gain @ per_cell
+        self._samples[index] = self._gain @ round_currents(self._currents.values())
 
     def series(self) -> Series:
         """Return the run's samples."""

@@ -1,13 +1,12 @@
 """Which signals are recorded, and their samples during a run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp.errors import ConfigError
-from livn_ipp.io import MEA
 from livn_ipp.neuron.drive import Drive, whole_steps
 from livn_ipp.neuron.network import Network
 from livn_ipp.neuron.probes import (
@@ -19,7 +18,6 @@ from livn_ipp.neuron.probes import (
 )
 from livn_ipp.neuron.settings import known
 from livn_ipp.run import Series
-from livn_ipp.system import System
 
 __all__ = ["Recorder"]
 
@@ -54,7 +52,9 @@ class Recorder:
         for name in names or ():
             known(name, self._populations, "population")
         if signal != "spikes" and not (np.isfinite(dt) and dt > 0):
-            raise ConfigError(f"{signal}: dt must be a positive number of ms, not {dt!r}")
+            raise ConfigError(
+                f"{signal}: dt must be a positive number of ms, not {dt!r}"
+            )
         chosen = frozenset(self._populations if names is None else names)
         before = self._requests.get(signal)
         if before is not None and before.dt != dt:
@@ -83,8 +83,17 @@ class Recorder:
         self._place = None
         self._probes.clear()
 
-    def prepare(self, dt: float, io: MEA | None, system: System) -> None:
+    def prepare(
+        self, dt: float, gains: Callable[[], tuple[NDArray[Any], NDArray[np.float64]]]
+    ) -> None:
         """Make the probes for a simulation with step `dt`.
+
+        Parameters
+        ----------
+        dt
+            Step in ms.
+        gains
+            Returns the channel ids and the gain [C, rows] of each section.
 
         Raises
         ------
@@ -109,12 +118,7 @@ class Recorder:
         if "current" in every:
             probes["current"] = CurrentProbe(*common["current"], drive)
         if "potential" in every:
-            assert io is not None
-            rows = np.searchsorted(system.gids, network.gids)
-            gain = io.gain(system.coordinates()[rows, 1:])
-            probes["potential"] = PotentialProbe(
-                *common["potential"], drive, gain, io.channel_ids
-            )
+            probes["potential"] = PotentialProbe(*common["potential"], drive, *gains())
         self._probes, self._made_for = probes, dt
 
     def intervals(self) -> list[int]:

@@ -83,7 +83,9 @@ class Settings:
         weights, noise = {}, {}
         for key, value in params.items():
             if key.startswith(("cells-", "io-")):
-                raise ConfigError(f"{key!r}: only weights and noise can be set this way")
+                raise ConfigError(
+                    f"{key!r}: only weights and noise can be set this way"
+                )
             name = key.removeprefix("noise-")
             if name != key or name.rpartition("-")[2] in NOISE_NAMES:
                 noise[name] = value
@@ -145,5 +147,7 @@ def _number(name: str, value: Any, unit: str, at_least: float) -> float:
         number = math.nan
     if not math.isfinite(number) or number < at_least:
         bound = "" if at_least == -math.inf else f" from {at_least:g}"
-        raise ConfigError(f"{name} must be a finite number of {unit}{bound}, not {value!r}")
+        raise ConfigError(
+            f"{name} must be a finite number of {unit}{bound}, not {value!r}"
+        )
     return number
