@@ -1,0 +1,347 @@
+"""The controller against simulated workers, in every order that hypothesis thinks of."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from livn_ipp.cluster import controller as c
+from livn_ipp.cluster import wire
+from livn_ipp.errors import (
+    CallCancelled,
+    ClusterLost,
+    ConfigError,
+    RankFailure,
+    WorkerLost,
+)
+
+NOTHING = wire.dumps(None)
+
+
+def refusal(kind: str = "ConfigError", module: str = "livn_ipp.errors") -> RankFailure:
+    return RankFailure(0, "host", 1, module, kind, "refused", "...")
+
+
+def request(number: int, pipeline: str = "p", **more: object) -> c.Request:
+    return c.Request(number, pipeline, trial=number, inputs=NOTHING, **more)  # type: ignore[arg-type]
+
+
+@dataclass
+class SimulatedWorker:
+    """What a worker does with its parcels, without doing it."""
+
+    inbox: deque[tuple[int, tuple[wire.Item, ...]]] = field(default_factory=deque)
+    applied: list[str] = field(default_factory=list)
+    installed: set[str] = field(default_factory=set)
+
+
+class Fleet(RuleBasedStateMachine):
+    """Random interleavings of everything that can happen to a controller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.controller = c.Controller(max_retries=2, pipeline_bytes=100)
+        self.workers: dict[int, SimulatedWorker] = {}
+        self.next_worker = 0
+        self.next_number = 1
+        self.setters: dict[int, tuple[int, str]] = {}
+        self.settled: dict[int, object] = {}
+        self.submitted: dict[int, int] = {}
+        self.ends: dict[int, c.Resolve | c.Reject] = {}
+        self.bytes = {name: wire.dumps("x" * 40 + name) for name in "abc"}
+
+    def post(self, event: c.Event) -> None:
+        for instruction in self.controller.handle(event):
+            match instruction:
+                case c.Send():
+                    self.workers[instruction.worker].inbox.append(
+                        (instruction.parcel, instruction.items)
+                    )
+                case c.Resolve() | c.Reject():
+                    assert instruction.call not in self.ends, "a call ended twice"
+                    self.ends[instruction.call] = instruction
+                case c.Settle():
+                    assert instruction.ticket not in self.settled
+                    self.settled[instruction.ticket] = instruction.error
+                case c.Started():
+                    assert instruction.call not in self.ends
+
+    def number(self) -> int:
+        self.next_number += 1
+        return self.next_number
+
+    @initialize()
+    def two_workers(self) -> None:
+        self.join()
+        self.join()
+
+    @rule()
+    @precondition(lambda self: len(self.workers) < 4)
+    def join(self) -> None:
+        index, self.next_worker = self.next_worker, self.next_worker + 1
+        self.workers[index] = SimulatedWorker()
+        self.post(c.WorkerJoined(index))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.workers)
+    def lose(self, data: st.DataObject) -> None:
+        index = data.draw(st.sampled_from(sorted(self.workers)))
+        del self.workers[index]
+        self.post(c.WorkerGone(index, "killed"))
+
+    @rule(
+        count=st.integers(1, 5),
+        pipeline=st.sampled_from("abc"),
+        priority=st.integers(0, 1),
+        pin=st.none() | st.integers(0, 3),
+    )
+    def submit(self, count: int, pipeline: str, priority: int, pin: int | None) -> None:
+        requests = tuple(
+            request(self.number(), pipeline, priority=priority, worker=pin)
+            for _ in range(count)
+        )
+        for r in requests:
+            self.submitted[r.id] = len(self.setters)
+        self.post(c.CallsSubmitted(requests, self.bytes[pipeline]))
+
+    @rule(name=st.sampled_from(["good", "refused", "breaks", "breaks on even workers"]))
+    def set(self, name: str) -> None:
+        ticket = self.number()
+        self.setters[ticket] = (len(self.setters), f"{name} {ticket}")
+        self.post(c.SetterSubmitted(ticket, f"{name} {ticket}", NOTHING))
+
+    @rule()
+    def ask(self) -> None:
+        self.post(c.AskWorker(self.number(), "weight_names", NOTHING))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.submitted)
+    def cancel(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.submitted)))
+        open_before = number not in self.ends
+        self.post(c.CancelCalls((number,)))
+        if open_before:
+            end = self.ends[number]
+            assert isinstance(end, c.Reject)
+            assert isinstance(end.error, CallCancelled)
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(w.inbox for w in self.workers.values()))
+    def work(self, data: st.DataObject) -> None:
+        busy = [index for index, w in self.workers.items() if w.inbox]
+        self.serve(
+            data.draw(st.sampled_from(sorted(busy))),
+            data.draw(st.sampled_from(["done", "done", "failed", "stopped", "missing"])),
+            data.draw(st.sampled_from([1e-5, 0.01, 1.0])),
+        )
+
+    def serve(self, index: int, fate: str = "done", seconds: float = 0.01) -> None:
+        worker = self.workers[index]
+        parcel, items = worker.inbox.popleft()
+        answers: list[object] = []
+        for item in items:
+            match item:
+                case wire.Install():
+                    worker.installed.add(item.pipeline)
+                case wire.Forget():
+                    worker.installed.discard(item.pipeline)
+                case wire.Apply():
+                    answers.append(self.apply(index, worker, item.entry))
+                case wire.Rebuild():
+                    worker.applied = [entry.method for entry in item.entries]
+                    answers.append(wire.Answer())
+                case wire.Ask():
+                    answers.append(wire.Answer(NOTHING))
+                case wire.Call():
+                    answers.append(self.call(worker, item, fate, seconds))
+        self.post(c.ReplyArrived(index, wire.Reply(parcel, tuple(answers))))  # type: ignore[arg-type]
+
+    def apply(self, index: int, worker: SimulatedWorker, entry: wire.Entry) -> object:
+        if entry.method.startswith("refused"):
+            return wire.Failed((refusal(),), clean=True)
+        worker.applied.append(entry.method)
+        if entry.method.startswith("breaks on even"):
+            return wire.Failed((refusal(),)) if index % 2 == 0 else wire.Answer()
+        if entry.method.startswith("breaks"):
+            return wire.Failed((refusal("ValueError", "builtins"),))
+        return wire.Answer()
+
+    def call(
+        self, worker: SimulatedWorker, item: wire.Call, fate: str, seconds: float
+    ) -> object:
+        if fate == "missing":
+            worker.installed.discard(item.pipeline)
+        if item.pipeline not in worker.installed:
+            return wire.Missing(item.pipeline)
+        earlier = [
+            (ticket, name)
+            for ticket, (position, name) in self.setters.items()
+            if position < self.submitted[item.id]
+        ]
+        assert all(ticket in self.settled for ticket, _ in earlier)
+        expected = [name for ticket, name in earlier if self.settled[ticket] is None]
+        assert worker.applied == expected, "a call saw another configuration"
+        if fate == "failed":
+            return wire.Failed((refusal("ValueError", "builtins"),))
+        return wire.StoppedCall() if fate == "stopped" else wire.Done(NOTHING, seconds)
+
+    @invariant()
+    def never_more_than_two_ahead(self) -> None:
+        for worker in self.workers.values():
+            calls = [p for p in worker.inbox if any(isinstance(i, wire.Call) for i in p[1])]
+            assert len(calls) <= 2
+
+    def teardown(self) -> None:
+        for _ in range(10_000):
+            busy = [index for index, w in self.workers.items() if w.inbox]
+            if not busy:
+                break
+            self.serve(busy[0])
+        assert set(self.ends) == set(self.submitted), "a call never ended"
+        assert set(self.setters) <= set(self.settled), "a setter never ended"
+        held = self.controller
+        assert held.unfinished == 0
+        assert not held._contents
+        assert not held._questions
+        good = [
+            name
+            for ticket, (_, name) in self.setters.items()
+            if self.settled[ticket] is None
+        ]
+        assert [entry.method for entry in held._log] == good
+
+
+Fleet.TestCase.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestFleet = Fleet.TestCase
+
+
+def joined(count: int) -> c.Controller:
+    controller = c.Controller()
+    for index in range(count):
+        controller.handle(c.WorkerJoined(index))
+    return controller
+
+
+def sends(instructions: list[c.Instruction]) -> list[c.Send]:
+    return [i for i in instructions if isinstance(i, c.Send)]
+
+
+def test_a_pipeline_travels_once_to_each_worker() -> None:
+    controller = joined(2)
+    content = wire.dumps(b"x" * 100_000)
+    for number in range(1, 7):
+        (send,) = sends(controller.handle(c.CallsSubmitted((request(number),), content)))
+        installs = [i for i in send.items if isinstance(i, wire.Install)]
+        assert len(installs) == (1 if number <= 2 else 0)
+        if number % 2 == 0:  # both workers are busy now; let them finish
+            for worker, parcel in ((0, number - 2), (1, number - 1)):
+                reply = wire.Reply(parcel, (wire.Done(NOTHING, 1.0),))
+                controller.handle(c.ReplyArrived(worker, reply))
+
+
+def test_short_calls_share_a_parcel_and_long_ones_do_not() -> None:
+    many = tuple(request(n) for n in range(2, 1002))
+    for seconds, parcels, shortest in ((0.0001, 2, 100), (2.0, 1, 1)):
+        controller = joined(1)
+        controller.handle(c.CallsSubmitted((request(1),), NOTHING))
+        done = wire.Reply(0, (wire.Done(NOTHING, seconds),))
+        controller.handle(c.ReplyArrived(0, done))
+        sent = sends(controller.handle(c.CallsSubmitted(many, NOTHING)))
+        assert len(sent) == parcels
+        assert all(len(send.items) >= shortest for send in sent)
+        assert seconds < 1 or len(sent[0].items) == 1
+
+
+def test_a_poison_call_ends_as_worker_lost_with_its_history() -> None:
+    controller = joined(5)
+    out = controller.handle(c.CallsSubmitted((request(1),), NOTHING))
+    for _ in range(4):
+        (send,) = sends(out)
+        out = controller.handle(c.WorkerGone(send.worker, "segmentation fault"))
+    (reject,) = [i for i in out if isinstance(i, c.Reject)]
+    assert isinstance(reject.error, WorkerLost)
+    assert str(reject.error).count("segmentation fault") == 4
+    assert controller.workers
+
+
+def test_the_last_worker_s_loss_ends_everything() -> None:
+    controller = joined(1)
+    controller.handle(c.CallsSubmitted((request(1), request(2)), NOTHING))
+    controller.handle(c.SetterSubmitted(3, "set_weights", NOTHING))
+    out = controller.handle(c.WorkerGone(0, "killed"))
+    assert {i.call for i in out if isinstance(i, c.Reject)} == {1, 2}
+    assert [type(i.error) for i in out if isinstance(i, c.Settle)] == [ClusterLost]
+
+
+def test_a_pinned_call_needs_its_worker() -> None:
+    controller = joined(2)
+    out = controller.handle(c.CallsSubmitted((request(1, worker=7),), NOTHING))
+    (reject,) = out
+    assert isinstance(reject, c.Reject)
+    assert isinstance(reject.error, ConfigError)
+    assert "7" in str(reject.error)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_cancel_stops_a_running_call_only(running: bool) -> None:
+    controller = joined(1)
+    controller.handle(c.CallsSubmitted((request(1), request(2)), NOTHING))
+    out = controller.handle(c.CancelCalls((1 if running else 2,)))
+    assert any(isinstance(i, c.StopCall) for i in out) is running
+
+
+def answer(controller: c.Controller, send: c.Send) -> list[c.Instruction]:
+    """Answer a parcel as a healthy worker does."""
+    answers = tuple(
+        wire.Done(NOTHING, 1.0) if isinstance(item, wire.Call) else wire.Answer()
+        for item in send.items
+        if not isinstance(item, (wire.Install, wire.Forget))
+    )
+    return controller.handle(c.ReplyArrived(send.worker, wire.Reply(send.parcel, answers)))
+
+
+def one_lost_behind_a_setter() -> tuple[c.Controller, c.Send]:
+    """A call's worker is lost after the other worker took a setter that came later."""
+    controller = joined(2)
+    controller.handle(c.CallsSubmitted((request(1),), NOTHING))
+    on_busy, on_idle = sends(controller.handle(c.SetterSubmitted(2, "set", NOTHING)))
+    assert (on_busy.worker, on_idle.worker) == (0, 1)
+    answer(controller, on_idle)
+    out = controller.handle(c.WorkerGone(0, "killed"))
+    assert any(isinstance(i, c.Settle) and i.error is None for i in out)
+    (again,) = sends(out)
+    return controller, again
+
+
+def test_a_lost_call_runs_again_under_its_own_configuration() -> None:
+    controller, again = one_lost_behind_a_setter()
+    kinds = [type(item) for item in again.items]
+    assert kinds == [wire.Rebuild, wire.Install, wire.Call]
+    assert again.items[0] == wire.Rebuild(())
+    answer(controller, again)
+    (later,) = sends(controller.handle(c.CallsSubmitted((request(3),), NOTHING)))
+    assert [type(item) for item in later.items] == [wire.Apply, wire.Call]
+
+
+def test_a_replay_is_not_taken_for_a_setter_s_acknowledgement() -> None:
+    controller, again = one_lost_behind_a_setter()
+    (apply,) = sends(controller.handle(c.SetterSubmitted(4, "set", NOTHING)))
+    assert [type(item) for item in apply.items] == [wire.Apply, wire.Apply]
+    out = answer(controller, again)
+    assert not any(isinstance(i, c.Settle) for i in out)
+    out = answer(controller, apply)
+    assert [i.ticket for i in out if isinstance(i, c.Settle)] == [4]
