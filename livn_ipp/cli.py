@@ -1,0 +1,154 @@
+"""The command line: ``livn-ipp check``, ``demo`` and ``generate``."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from livn_ipp import __version__
+from livn_ipp.errors import CallError, LivnError
+
+if TYPE_CHECKING:
+    from livn_ipp.system.culture import CultureSpec
+    from livn_ipp.types import Finding
+
+__all__ = ["main"]
+
+# Rooms are imported inside the commands, so that --help is there at once and check
+# works on a machine that lacks something.
+
+
+class _Group(click.Group):
+    """Tells our own errors as one message; any other one is a defect to report."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LivnError as error:
+            message = str(error)
+            if isinstance(error, CallError):
+                message = message.removesuffix(error.tracebacks).strip()
+            raise click.ClickException(message) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="livn_ipp")
+def main() -> None:
+    """Simulate cultured neural networks on MPI workers."""
+
+
+@main.command()
+def check() -> None:
+    """Tell what this machine has, and what to do about what is missing."""
+    found = _findings()
+    name_width = max(len(each.name) for each in found)
+    for each in found:
+        symbol, word = _marks(ok=each.ok)
+        click.echo(f"{symbol} {word:7}  {each.name:{name_width}}  {each.found}")
+    missing = [each for each in found if not each.ok]
+    if not missing:
+        click.echo("\nEverything is there. Try: livn-ipp demo")
+        return
+    click.echo("\nWhat to do:")
+    for each in missing:
+        click.echo(f"  {each.name}: {each.fix or 'see above'}")
+    sys.exit(1)
+
+
+@main.command()
+@click.option("--system", default="EI1", show_default=True, help="Culture to simulate.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--subworld-size",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="MPI ranks of each worker.",
+)
+@click.option(
+    "--out",
+    default="out",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the picture.",
+)
+def demo(system: str, workers: int, subworld_size: int, out: Path) -> None:
+    """Run a culture on a cluster of this machine and draw its spikes."""
+    from livn_ipp.demo import run_demo
+
+    run_demo(system, workers, subworld_size, out, click.echo)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The system directory to make.",
+)
+@click.option("--cells", type=click.IntRange(1), help="Number of cells.")
+@click.option("--side", type=float, help="Side of the square in um.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the culture.")
+@click.option(
+    "--electrodes-per-side", type=click.IntRange(1), help="The array is a square."
+)
+@click.option("--overwrite", is_flag=True, help="Replace a system that is there.")
+def generate(name: str | None, out: Path, overwrite: bool, **changes: Any) -> None:
+    """Grow a culture and write it as a system directory.
+
+    NAME is EI1, EI2, EI3 or EI4; options change it. Without NAME, give --cells.
+    """
+    from livn_ipp.system.generate import generate as grow
+
+    spec = _spec(name, {k: v for k, v in changes.items() if v is not None})
+    if out.exists() and not overwrite:
+        raise click.ClickException(f"{out} exists; pass --overwrite to replace it")
+    with click.progressbar(length=spec.cells, label="connecting cells") as bar:
+
+        def progress(done: int, _total: int) -> None:
+            bar.update(done - bar.pos)
+
+        path = grow(out, spec, progress, overwrite=overwrite)
+    counts = ", ".join(f"{count} {name}" for name, count in spec.counts.items())
+    click.echo(f"{path}: {counts}, seed {spec.seed}")
+
+
+def _spec(name: str | None, changes: dict[str, Any]) -> "CultureSpec":
+    import dataclasses
+
+    from livn_ipp.system.culture import CultureSpec
+
+    if name is not None:
+        return dataclasses.replace(CultureSpec.preset(name), **changes)
+    if "cells" not in changes:
+        raise click.UsageError("give the NAME of a culture, or --cells")
+    usual = CultureSpec.preset("EI2")
+    side = usual.side * (changes["cells"] / usual.cells) ** 0.5  # the same density
+    return CultureSpec(**{"side": side, **changes})
+
+
+def _findings() -> "list[Finding]":
+    from livn_ipp.cluster import preflight
+    from livn_ipp.neuron import mechanisms
+    from livn_ipp.types import Finding
+
+    libraries = ("numpy", "h5py", "pydantic")
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in libraries)
+    return [
+        Finding("livn_ipp", f"{__version__} in {Path(__file__).parent}"),
+        Finding("libraries", ", ".join(versions)),
+        *preflight.findings(),
+        *mechanisms.findings(),
+    ]
+
+
+def _marks(*, ok: bool) -> tuple[str, str]:
+    symbol, plain, word = ("✓", "+", "ok") if ok else ("✗", "x", "missing")
+    try:
+        symbol.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        symbol = plain
+    return symbol, word

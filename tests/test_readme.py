@@ -1,0 +1,63 @@
+"""What the README shows can be done."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import livn_ipp
+from livn_ipp.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for language, block in BLOCKS
+    if language == "bash"
+    for line in block.splitlines()
+] + [shlex.split(inline) for inline in re.findall(r"`(livn-ipp [^`\n]+)`", README)]
+
+
+def make_targets():
+    return re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_every_block_tells_its_language():
+    assert {language for language, _ in BLOCKS} == {"bash", "python"}
+
+
+@pytest.mark.parametrize("code", [code for lang, code in BLOCKS if lang == "python"])
+def test_python_blocks_use_what_is_public(code):
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "livn_ipp":
+            assert {alias.name for alias in node.names} <= set(livn_ipp.__all__)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_exist(command):
+    program, *arguments = command
+    if program == "make":
+        assert set(arguments) <= set(make_targets())
+    elif program == "livn-ipp":
+        name, *rest = arguments
+        main.commands[name].make_context(name, rest, resilient_parsing=False)
+    elif program in {"python", "mpirun"}:
+        assert (ROOT / arguments[-1]).is_file()
+    else:
+        assert command[:2] == ["pip", "install"]
+
+
+@pytest.mark.parametrize("folder", re.findall(r"^\| (`.*?`) \|", README, re.MULTILINE))
+def test_folders_exist(folder):
+    for name in re.findall(r"`(.*?)`", folder):
+        assert (ROOT / name).exists() or (ROOT / "livn_ipp" / name).exists()
+
+
+def test_extras_exist():
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for extra in re.findall(r"\"\.\[(\w+)\]\"", README):
+        assert f"\n{extra} = [" in pyproject
