@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MECHANISMS", "NOISE_NAMES", "Cell", "Model", "Receptor"]
+__all__ = ["MECHANISMS", "NOISE_NAMES", "Cell", "Model", "Receptor", "reference"]
 
 MECHANISMS: Final = Path(str(files("livn_ipp.models"))) / "mechanisms"
 """Directory of the ``.mod`` files that come with the package."""
@@ -25,6 +25,11 @@ NOISE_NAMES: Final = (
     "E_i",
 )
 """Parameters of the background, in uS, uS, uS, uS, ms, ms, mV, mV."""
+
+
+def reference(owner: Any, variable: str) -> Any:
+    """Return NEURON's pointer to a variable of a segment, process or connection."""
+    return getattr(owner, f"_ref_{variable}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp.errors import ConfigError
-from livn_ipp.models import MECHANISMS, Cell, Receptor
+from livn_ipp.models import MECHANISMS, Cell, Receptor, reference
 
 __all__ = ["Background", "CellParameters", "PinskyRinzel"]
 
@@ -137,9 +137,9 @@ _WEIGHTS: Final = MappingProxyType(
 class PinskyRinzel:
     """Pinsky-Rinzel cells: a spiking soma and a dendrite with calcium.
 
-    Receptors are AMPA (decay 2 ms) and NMDA (3 and 80 ms, 1 mM magnesium; Jahr & Stevens
-    1990, J Neurosci 10:3178) on the dendrite and GABA_A (0.5 and 8 ms, -75 mV) on the
-    soma.
+    Receptors are AMPA (decay 2 ms) and NMDA (3 and 80 ms, 1 mM magnesium; Jahr &
+    Stevens 1990, J Neurosci 10:3178) on the dendrite and GABA_A (0.5 and 8 ms, -75 mV)
+    on the soma.
 
     Parameters
     ----------
@@ -267,7 +267,10 @@ class PinskyRinzel:
                 ("dend", "NMDA"): Receptor(at_dend, 1),
                 ("soma", "GABA_A"): Receptor(at_soma, 0),
             },
-            currents={"soma": at_soma._ref_i_stim, "dend": at_dend._ref_i_stim},
+            currents={
+                "soma": reference(at_soma, "i_stim"),
+                "dend": reference(at_dend, "i_stim"),
+            },
             axial_resistance=parameters.axial_resistance,
             background=at_dend,
         )
@@ -287,7 +290,7 @@ def _compartment(h: Any, name: str, parameters: CellParameters) -> Any:
     section.L = section.diam = side
     section.nseg = 1
     section.cm = parameters.cm
-    # Between two midpoints lie two half cylinders: R[MOhm] = 0.01 Ra L / (pi diam^2 / 4)
+    # Two half cylinders lie between midpoints: R[MOhm] = 0.01 Ra L / (pi diam^2 / 4).
     section.Ra = parameters.axial_resistance * math.pi * side / 4 / 0.01
     return section
 

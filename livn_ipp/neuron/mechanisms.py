@@ -29,7 +29,9 @@ _TOOLS: Final = (("bash", "bash"), ("make", "make"), ("c++", "g++"))
 _HEADER: Final = re.compile(
     r"\b(?:SUFFIX|POINT_PROCESS|ARTIFICIAL_CELL)\s+([A-Za-z]\w*)"
 )
-_COMMENTS: Final = re.compile(r"COMMENT.*?ENDCOMMENT|:.*?$|\?.*?$", re.DOTALL | re.M)
+_COMMENTS: Final = re.compile(
+    r"COMMENT.*?ENDCOMMENT|:.*?$|\?.*?$", re.DOTALL | re.MULTILINE
+)
 
 
 def cache_directory() -> Path:

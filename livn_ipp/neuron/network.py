@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp.errors import ConfigError
-from livn_ipp.models import Cell, Model, Receptor
+from livn_ipp.models import Cell, Model, Receptor, reference
 from livn_ipp.neuron.partition import World
+from livn_ipp.subworld import Subworld
 from livn_ipp.system import System
 
-__all__ = ["Network", "WeightKey", "receptor_keys"]
+__all__ = ["Network", "WeightKey", "own_gids", "receptor_keys"]
 
 _CONDUCTION: Final = 250.0  # um/ms, unmyelinated axons in culture
 _SYNAPTIC_DELAY: Final = 1.0  # ms; also the shortest delay, which spike exchange needs
@@ -54,7 +55,8 @@ def receptor_keys(system: System, model: Model) -> dict[str, WeightKey]:
         available = model.receptors(post)
         synapses = system.synapses(pre, post)
         mechanisms = synapses.get("mechanisms", {})
-        receptors = mechanisms.get("default") or next(iter(mechanisms.values()), {})
+        first: Any = next(iter(mechanisms.values()), {})
+        receptors = mechanisms.get("default") or first
         for section in synapses.get("sections", ()):
             for receptor in receptors:
                 if (section, receptor) not in available:
@@ -68,11 +70,18 @@ def receptor_keys(system: System, model: Model) -> dict[str, WeightKey]:
     return keys
 
 
+def own_gids(system: System, subworld: Subworld) -> NDArray[np.uint32]:
+    """Return the cells that this rank of a subworld simulates, ascending."""
+    gids = system.gids
+    own: NDArray[np.uint32] = gids[gids % subworld.size == subworld.rank]
+    return own
+
+
 class Network:
     """The cells of this rank and the connections onto them.
 
-    Cell `gid` lives on rank ``gid % size`` of the subworld. Everything random depends on
-    the seed and the gid only, so the network is the same for every number of ranks.
+    Cell `gid` lives on rank ``gid % size`` of the subworld. Everything random depends
+    on the seed and the gid only, so the network is the same for every number of ranks.
 
     Parameters
     ----------
@@ -100,8 +109,7 @@ class Network:
     def __init__(self, world: World, system: System, model: Model, seed: int) -> None:
         self._h, self._pc = world.h, world.pc
         self._model, self._seed = model, seed
-        rank, size = world.subworld.rank, world.subworld.size
-        self.gids = system.gids[system.gids % size == rank]
+        self.gids = own_gids(system, world.subworld)
         self.populations = system.population_of(self.gids).tolist()
         self.step = 0
         self.closed = False
@@ -116,7 +124,7 @@ class Network:
             )
         ]
         self._noise_factors = self._draw_noise_factors()
-        self._register(rank)
+        self._register(world.subworld.rank)
         keys = list(receptor_keys(system, model).values())
         for pre, post in system.projections:
             self._connect(
@@ -212,7 +220,7 @@ class Network:
         name = self._model.sections[0]
         for cell, gid in zip(self.cells, self.gids.tolist(), strict=True):
             section = cell.sections[name]
-            detector = self._h.NetCon(section(0.5)._ref_v, None, sec=section)
+            detector = self._h.NetCon(reference(section(0.5), "v"), None, sec=section)
             detector.threshold = self._model.threshold
             self._pc.set_gid2node(gid, rank)
             self._pc.cell(gid, detector)
@@ -235,7 +243,7 @@ class Network:
                 connection.delay = delay
                 self._keep.append(connection)
                 for pointer, receptor in zip(pointers, receptors[row], strict=True):
-                    pointer.pset(at, connection._ref_weight[receptor.slot])
+                    pointer.pset(at, reference(connection, "weight")[receptor.slot])
             for key, pointer in zip(together, pointers, strict=True):
                 self._weights[key] = (pointer, edges.factor)
 

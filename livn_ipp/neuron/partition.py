@@ -21,8 +21,8 @@ class Tenant(Protocol):
 class World:
     """All ranks of one mpiexec job, as NEURON sees them.
 
-    NEURON keeps cells, gids and its division into subworlds per process, so each process
-    has one World and at most one network.
+    NEURON keeps cells, gids and its division into subworlds per process, so each
+    process has one World and at most one network.
 
     Parameters
     ----------
@@ -135,8 +135,8 @@ class World:
             return ""
         return (
             f"NEURON and mpi4py disagree on (rank, ranks, rank in subworld, ranks in "
-            f"subworld): {tuple(map(int, neuron))} and {ours}; NEURON found another MPI "
-            f"library than mpi4py, or none"
+            f"subworld): {tuple(map(int, neuron))} and {ours}; NEURON uses another "
+            f"MPI library than mpi4py, or none"
         )
 
     def _ring(self) -> str:
@@ -164,6 +164,6 @@ class World:
         if count == _RING_TIME:
             return ""
         return (
-            f"NEURON loses spikes between ranks: rank {self.rank} saw {count} instead of "
-            f"{_RING_TIME} in a ring of {mine.size}; restart the ranks"
+            f"NEURON loses spikes between ranks: rank {self.rank} saw {count} instead "
+            f"of {_RING_TIME} in a ring of {mine.size}; restart the ranks"
         )

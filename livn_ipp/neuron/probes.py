@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from livn_ipp.models import reference
 from livn_ipp.neuron.drive import Drive
 from livn_ipp.neuron.network import Network
 from livn_ipp.run import Series
@@ -72,7 +73,7 @@ class _Rows:
             for name in sections
         ]
         for at, segment in enumerate(segments):
-            self._pointers.pset(at, getattr(segment, variable))
+            self._pointers.pset(at, reference(segment, variable))
 
     def values(self) -> NDArray[np.float64]:
         """Return the present values, one per row."""
@@ -96,7 +97,7 @@ class VoltageProbe:
     ) -> None:
         self.every = every
         self._dt = request.dt
-        self._rows = _Rows(h, network, sections, request.populations, "_ref_v")
+        self._rows = _Rows(h, network, sections, request.populations, "v")
         self._samples = np.zeros((0, 0), np.float32)
 
     def start(self, samples: int) -> None:
@@ -204,7 +205,7 @@ class _Currents:
         populations: frozenset[str],
         drive: Drive,
     ) -> None:
-        self.rows = _Rows(h, network, sections, populations, "_ref_i_membrane_")
+        self.rows = _Rows(h, network, sections, populations, "i_membrane_")
         self._drive = drive
 
     def values(self) -> NDArray[np.float64]:

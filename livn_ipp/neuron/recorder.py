@@ -146,4 +146,5 @@ class Recorder:
         if request is None:
             return None
         wanted = [p in request.populations for p in network.populations]
-        return network.gids[np.array(wanted, bool)]
+        gids: NDArray[np.uint32] = network.gids[np.array(wanted, bool)]
+        return gids

@@ -68,7 +68,7 @@ def main() -> None:
     for turn, size in enumerate(map(int, sys.argv[1:])):
         env = Env("EI2", comm=world, subworld_size=size)
         env.init().record_spikes().record_potential(1.0)
-        for connection in env._network._keep:
+        for connection in env._simulation.network._keep:
             connection.delay = 1.5  # ties: many events at the same instant
         mine = digests(env)
         for worker, (subworld_size, found) in enumerate(

@@ -1,0 +1,104 @@
+"""Between the electrodes and the sections of cells."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from livn_ipp import volume_conductor
+from livn_ipp.errors import ConfigError
+from livn_ipp.io import MEA
+from livn_ipp.models import Model
+from livn_ipp.stimulus import Stimulus
+from livn_ipp.system import System
+
+__all__ = ["Electrodes"]
+
+_Floats = NDArray[np.float64]
+_NANO_PER_MICRO: Final = 1000.0
+
+
+class Electrodes:
+    """An electrode array over a culture.
+
+    Parameters
+    ----------
+    io
+        The array; None if there is none.
+    system, model
+        Where cells and their sections are.
+    """
+
+    def __init__(self, io: MEA | None, system: System, model: Model) -> None:
+        self._io, self._system, self._model = io, system, model
+
+    @property
+    def io(self) -> MEA:
+        """The array.
+
+        Raises
+        ------
+        ConfigError
+            If there is none.
+        """
+        if self._io is None:
+            raise ConfigError(f"{self._system.name} has no mea.json; pass io=MEA(...)")
+        return self._io
+
+    def stimulus(
+        self, channel_inputs: ArrayLike, dt: float, gids: NDArray[np.uint32]
+    ) -> Stimulus:
+        """Return the field at the sections of some cells; see ``Env.cell_stimulus``."""
+        field = self.io.cell_stimulus(channel_inputs, self._points(gids).reshape(-1, 3))
+        sections = self._model.sections
+        return Stimulus(field, dt, np.repeat(gids, len(sections)), sections * len(gids))
+
+    def sort(self, ids: ArrayLike, *arrays: ArrayLike) -> Any:
+        """Sort events by the channels that hear their cells."""
+        return self.io.channel_recording(self._system.coordinates(), ids, *arrays)
+
+    def gains(self, gids: NDArray[np.uint32]) -> _Floats:
+        """Return the potential that a current of each section makes at each electrode.
+
+        The currents of a cell's sections cancel, so an electrode sees them only because
+        each counts at its own place. A cell is heard with all its sections or, beyond
+        the array's reach, with none.
+
+        Returns
+        -------
+        array [C, n * sections]
+            uV/nA, on the grid that makes sums exact.
+        """
+        points = self._points(gids)
+        heard = self.io.gain(points[:, 0]) > 0
+        positions = self.io.electrode_coordinates[:, 1:]
+        gains = volume_conductor.gain(positions, points.reshape(-1, 3), np.inf)
+        return np.where(np.repeat(heard, points.shape[1], axis=1), gains, 0.0)
+
+    def potential(self, currents: ArrayLike, gids: NDArray[Any]) -> _Floats:
+        """Return the potentials [C, T] in uV that currents [rows, T] in uA make.
+
+        Parameters
+        ----------
+        currents
+            Transmembrane currents.
+        gids
+            The cell of each row; each has consecutive rows for all its sections.
+        """
+        samples = np.atleast_2d(np.asarray(currents, np.float64)) * _NANO_PER_MICRO
+        sections = self._model.sections
+        cells = gids[:: len(sections)]
+        if len(samples) != len(gids) or not np.array_equal(
+            np.repeat(cells, len(sections)), gids
+        ):
+            raise ConfigError(
+                f"{len(samples)} rows of currents for {len(gids)} gids: each cell "
+                f"needs consecutive rows for {sections}, as record_membrane_current() makes"
+            )
+        return self.gains(cells) @ volume_conductor.round_currents(samples)
+
+    def _points(self, gids: NDArray[np.uint32]) -> _Floats:
+        rows = np.searchsorted(self._system.gids, gids)
+        return self._model.points(
+            self._system.coordinates()[rows, 1:], self._system.orientations()[rows]
+        )
