@@ -206,8 +206,7 @@ def call_error(
     target = "" if worker is None else f"worker {worker}, "
     message = (
         f"{first.type_name}: {first.message}\n"
-        f"(raised on {target}{where}; the worker is usable; "
-        f"each rank's traceback follows)\n"
+        f"(raised on {target}{where}; the worker is usable)\n"
     )
     error = _mixed_type(first)(message, failures=failures, worker=worker)
     error.message = message + error.tracebacks
