@@ -10,13 +10,31 @@ running calls, and later calls wait until all have acknowledged it.
 
 import heapq
 import itertools
-import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.events import (
+    AskWorker,
+    CallsSubmitted,
+    CancelCalls,
+    Event,
+    Instruction,
+    Reject,
+    ReplyArrived,
+    Request,
+    Resolve,
+    Send,
+    SetterSubmitted,
+    Settle,
+    Started,
+    StopCall,
+    WorkerGone,
+    WorkerJoined,
+)
+from livn_ipp.cluster.pace import Pace
 from livn_ipp.cluster.wire import Frames
 from livn_ipp.errors import (
     CallCancelled,
@@ -30,192 +48,13 @@ from livn_ipp.errors import (
     call_error,
 )
 
-__all__ = [
-    "AskWorker",
-    "CallsSubmitted",
-    "CancelCalls",
-    "Controller",
-    "Event",
-    "Instruction",
-    "Reject",
-    "ReplyArrived",
-    "Request",
-    "Resolve",
-    "Send",
-    "SetterSubmitted",
-    "Settle",
-    "Started",
-    "StopCall",
-    "WorkerGone",
-    "WorkerJoined",
-]
+__all__ = ["Controller"]
 
 MAX_RETRIES: Final = 3
 PIPELINE_BYTES: Final = 256 << 20
 """Installed pipelines that one worker may keep."""
 
-_PARCEL_SECONDS: Final = 0.05
-"""A message costs milliseconds; parcels of this length make that a few percent."""
-_PREFETCH_BELOW: Final = 0.25
-"""Longer parcels are not sent ahead: the next idle worker should take them."""
-_PARCEL_CALLS: Final = 1024
 _PARCEL_BYTES: Final = 32 << 20
-_MEMORY: Final = 256
-"""Pipelines whose mean duration is remembered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A call as the user submitted it.
-
-    Attributes
-    ----------
-    id
-        Unique number of the call.
-    pipeline
-        Digest of its pipeline.
-    trial, inputs, state, options
-        As in :class:`livn_ipp.cluster.wire.Call`.
-    priority
-        Higher runs first.
-    worker
-        The only worker that may run it, or None.
-    """
-
-    id: int
-    pipeline: str
-    trial: int
-    inputs: Frames
-    state: Frames | None = None
-    options: Frames | None = None
-    priority: int = 0
-    worker: int | None = None
-
-
-# Events
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerJoined:
-    """A worker is ready: its environment is built and its config log is empty."""
-
-    worker: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
-    """A worker's processes ended."""
-
-    worker: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallsSubmitted:
-    """The user submitted calls of one pipeline."""
-
-    requests: tuple[Request, ...]
-    content: Frames
-
-
-@dataclass(frozen=True, slots=True)
-class SetterSubmitted:
-    """The user called a setter."""
-
-    ticket: int
-    method: str
-    arguments: Frames
-
-
-@dataclass(frozen=True, slots=True)
-class AskWorker:
-    """The user asked something that any one worker can answer."""
-
-    ticket: int
-    name: str
-    arguments: Frames
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyArrived:
-    """A worker's leader answered a parcel."""
-
-    worker: int
-    reply: wire.Reply
-
-
-@dataclass(frozen=True, slots=True)
-class CancelCalls:
-    """The user gave up on calls."""
-
-    calls: tuple[int, ...]
-
-
-Event = (
-    WorkerJoined
-    | WorkerGone
-    | CallsSubmitted
-    | SetterSubmitted
-    | AskWorker
-    | ReplyArrived
-    | CancelCalls
-)
-
-# Instructions
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a parcel to every rank of a worker."""
-
-    worker: int
-    parcel: int
-    items: tuple[wire.Item, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A call was handed to a worker."""
-
-    call: int
-    worker: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resolve:
-    """A call ended with a result."""
-
-    call: int
-    result: Frames
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A call ended with an error."""
-
-    call: int
-    error: LivnError
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """A setter or question ended: with an error, or well and with a value."""
-
-    ticket: int
-    error: LivnError | None = None
-    value: Frames | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StopCall:
-    """Ask a worker to stop the call it is running, at its next chunk end."""
-
-    worker: int
-    call: int
-
-
-Instruction = Send | Started | Resolve | Reject | Settle | StopCall
 
 
 @dataclass(slots=True)
@@ -234,6 +73,7 @@ class _Setter:
     ticket: int
     method: str
     arguments: Frames
+    sent: bool = False
     waiting: set[int] = field(default_factory=set)
     failures: dict[int, wire.Failed] = field(default_factory=dict)
     error: LivnError | None = None
@@ -295,7 +135,7 @@ class Controller:
         self._retries: list[tuple[int, int, _Call]] = []
         self._calls: dict[int, _Call] = {}
         self._contents: dict[str, tuple[Frames, int]] = {}
-        self._seconds: OrderedDict[str, float] = OrderedDict()
+        self._pace = Pace()
         self._questions: dict[int, AskWorker] = {}
         self._numbers = itertools.count()
         self._out: list[Instruction] = []
@@ -445,7 +285,7 @@ class Controller:
         self, index: int, worker: _Worker, item: wire.Call, answer: object
     ) -> None:
         if isinstance(answer, wire.Done):
-            self._learn(item.pipeline, answer.seconds)
+            self._pace.learn(item.pipeline, answer.seconds)
         if isinstance(answer, wire.Missing):
             worker.pipelines.pop(answer.pipeline, None)
         call = self._calls.get(item.id)
@@ -512,6 +352,7 @@ class Controller:
             for index in [
                 i for i, w in self._workers.items() if w.version < entry.version
             ]:
+                setter.sent = True
                 setter.waiting.add(index)
                 self._send(
                     index, [*self._catch_up(index, len(self._log)), wire.Apply(entry)]
@@ -562,7 +403,7 @@ class Controller:
     # Handing calls out
 
     def _dispatch(self, epoch: _Epoch) -> None:
-        if epoch.setter is not None and (epoch.setter.waiting or epoch.setter.error):
+        if epoch.setter is not None and epoch.setter.sent:
             return
         progress = True
         while progress:
@@ -588,7 +429,9 @@ class Controller:
     def _hand_out(self, index: int, epoch: _Epoch) -> bool:
         worker = self._workers[index]
         ahead = len(worker.parcels)
-        if ahead >= 2 or (ahead and worker.parcels[-1].seconds >= _PREFETCH_BELOW):
+        if ahead >= 2 or (
+            ahead and not self._pace.may_send_behind(worker.parcels[-1].seconds)
+        ):
             return False
         for queue in (self._retries, epoch.pinned.get(index, []), epoch.queue):
             if batch := self._take(queue, ahead, alone=queue is self._retries):
@@ -609,24 +452,18 @@ class Controller:
                 continue
             digest = call.request.pipeline
             if not batch:
-                seconds = self._seconds.get(digest)
-                if ahead and (seconds is None or seconds >= _PREFETCH_BELOW):
+                if ahead and not self._pace.may_send_behind(
+                    self._pace.expected(digest, 1)
+                ):
                     break
-                limit = 1 if alone else self._batch_size(seconds, len(queue))
+                if not alone:
+                    limit = self._pace.batch(digest, len(queue), len(self._workers))
             elif digest != batch[0].request.pipeline or volume > _PARCEL_BYTES:
                 break
             heapq.heappop(queue)
             batch.append(call)
             volume += wire.size(call.request.inputs)
         return batch
-
-    def _batch_size(self, seconds: float | None, queued: int) -> int:
-        if seconds is None:
-            return 1
-        fair = math.ceil(queued / (2 * len(self._workers)))
-        return max(
-            1, min(int(_PARCEL_SECONDS / max(seconds, 1e-6)), fair, _PARCEL_CALLS)
-        )
 
     def _send_calls(self, index: int, batch: list[_Call]) -> None:
         items: list[wire.Item] = []
@@ -647,7 +484,7 @@ class Controller:
                     request.options,
                 )
             )
-        parcel = self._send(index, items, self._seconds.get(digest, 0.0) * len(batch))
+        parcel = self._send(index, items, self._pace.expected(digest, len(batch)))
         batch[0].alone_in = (index, parcel) if len(batch) == 1 else None
         for call in batch:
             self._out.append(Started(call.request.id, index, len(call.attempts) + 1))
@@ -693,12 +530,6 @@ class Controller:
         content, uses = self._contents.pop(call.request.pipeline)
         if uses > 1:
             self._contents[call.request.pipeline] = (content, uses - 1)
-
-    def _learn(self, digest: str, seconds: float) -> None:
-        before = self._seconds.pop(digest, seconds)
-        self._seconds[digest] = 0.8 * before + 0.2 * seconds
-        if len(self._seconds) > _MEMORY:
-            self._seconds.popitem(last=False)
 
 
 def _queued(call: _Call) -> tuple[int, int, _Call]:

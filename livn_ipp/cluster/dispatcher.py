@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from livn_ipp.cluster import controller as c
-from livn_ipp.cluster import wire
+from livn_ipp.cluster import events, wire
 from livn_ipp.cluster.controller import Controller
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.errors import ClusterLost, LivnError
@@ -94,7 +93,7 @@ class Dispatcher:
     def start(self, factory: Any) -> None:
         """Boot the workers."""
         for worker in self.transport.start(factory, self):
-            self._post(c.WorkerJoined(worker))
+            self._post(events.WorkerJoined(worker))
 
     def submit(
         self, pipeline: str, content: wire.Frames, calls: Sequence[CallSpec]
@@ -115,7 +114,7 @@ class Dispatcher:
         """
         futures = [CallFuture(next(self._numbers), self.cancel) for _ in calls]
         requests = tuple(
-            c.Request(
+            events.Request(
                 future.id,
                 pipeline,
                 call.trial,
@@ -130,20 +129,20 @@ class Dispatcher:
         with self._lock:
             self._check_open()
             self._calls.update((future.id, future) for future in futures)
-            self._post(c.CallsSubmitted(requests, content))
+            self._post(events.CallsSubmitted(requests, content))
         return futures
 
     def configure(self, method: str, arguments: wire.Frames) -> CallFuture:
         """Append a setter to the config log; the future ends when all ranks have it."""
-        return self._ticket(lambda n: c.SetterSubmitted(n, method, arguments))
+        return self._ticket(lambda n: events.SetterSubmitted(n, method, arguments))
 
     def ask(self, name: str, arguments: wire.Frames) -> CallFuture:
         """Read an attribute of one worker's environment, or call its method."""
-        return self._ticket(lambda n: c.AskWorker(n, name, arguments))
+        return self._ticket(lambda n: events.AskWorker(n, name, arguments))
 
     def cancel(self, *calls: int) -> None:
         """Give calls up."""
-        self._post(c.CancelCalls(calls))
+        self._post(events.CancelCalls(calls))
 
     def cancel_all(self) -> None:
         """Give every unfinished call up."""
@@ -159,17 +158,17 @@ class Dispatcher:
             workers = self.workers
         self.transport.close()
         for worker in workers:
-            self._post(c.WorkerGone(worker, "the cluster was shut down"))
+            self._post(events.WorkerGone(worker, "the cluster was shut down"))
 
     # The transport's side
 
     def replied(self, worker: int, reply: wire.Reply) -> None:
         """Take a worker's answers in."""
-        self._post(c.ReplyArrived(worker, reply))
+        self._post(events.ReplyArrived(worker, reply))
 
     def lost(self, worker: int, reason: str) -> None:
         """Take the loss of a worker in."""
-        self._post(c.WorkerGone(worker, reason))
+        self._post(events.WorkerGone(worker, reason))
 
     def progressed(self, worker: int, call: int, time: float) -> None:
         """Take a running call's progress in."""
@@ -193,7 +192,7 @@ class Dispatcher:
                 "this environment was shut down; build a new DistributedEnv"
             )
 
-    def _post(self, event: c.Event) -> None:
+    def _post(self, event: events.Event) -> None:
         ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]] = []
         with self._lock:
             for instruction in self._controller.handle(event):
@@ -208,27 +207,27 @@ class Dispatcher:
 
     def _perform(
         self,
-        instruction: c.Instruction,
+        instruction: events.Instruction,
         ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]],
     ) -> None:
         match instruction:
-            case c.Send():
+            case events.Send():
                 self.transport.send(
                     instruction.worker, instruction.parcel, instruction.items
                 )
-            case c.Started():
+            case events.Started():
                 future = self._calls[instruction.call]
                 future.worker, future.attempts = instruction.worker, instruction.attempt
-            case c.Resolve():
+            case events.Resolve():
                 ends.append(
                     (self._calls.pop(instruction.call), instruction.result, None)
                 )
-            case c.Reject():
+            case events.Reject():
                 ends.append(
                     (self._calls.pop(instruction.call), None, instruction.error)
                 )
-            case c.Settle():
+            case events.Settle():
                 ticket = self._tickets.pop(instruction.ticket)
                 ends.append((ticket, instruction.value, instruction.error))
-            case c.StopCall():
+            case events.StopCall():
                 self.transport.stop_call(instruction.worker, instruction.call)

@@ -14,8 +14,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from livn_ipp.cluster import controller as c
+from livn_ipp.cluster import events as c
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.controller import Controller
 from livn_ipp.errors import (
     CallCancelled,
     ClusterLost,
@@ -49,7 +50,7 @@ class Fleet(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.controller = c.Controller(max_retries=2, pipeline_bytes=100)
+        self.controller = Controller(max_retries=2, pipeline_bytes=100)
         self.workers: dict[int, SimulatedWorker] = {}
         self.next_worker = 0
         self.next_number = 1
@@ -140,7 +141,9 @@ class Fleet(RuleBasedStateMachine):
         busy = [index for index, w in self.workers.items() if w.inbox]
         self.serve(
             data.draw(st.sampled_from(sorted(busy))),
-            data.draw(st.sampled_from(["done", "done", "failed", "stopped", "missing"])),
+            data.draw(
+                st.sampled_from(["done", "done", "failed", "stopped", "missing"])
+            ),
             data.draw(st.sampled_from([1e-5, 0.01, 1.0])),
         )
 
@@ -197,7 +200,9 @@ class Fleet(RuleBasedStateMachine):
     @invariant()
     def never_more_than_two_ahead(self) -> None:
         for worker in self.workers.values():
-            calls = [p for p in worker.inbox if any(isinstance(i, wire.Call) for i in p[1])]
+            calls = [
+                p for p in worker.inbox if any(isinstance(i, wire.Call) for i in p[1])
+            ]
             assert len(calls) <= 2
 
     def teardown(self) -> None:
@@ -229,8 +234,8 @@ Fleet.TestCase.settings = settings(
 TestFleet = Fleet.TestCase
 
 
-def joined(count: int) -> c.Controller:
-    controller = c.Controller()
+def joined(count: int) -> Controller:
+    controller = Controller()
     for index in range(count):
         controller.handle(c.WorkerJoined(index))
     return controller
@@ -244,7 +249,9 @@ def test_a_pipeline_travels_once_to_each_worker() -> None:
     controller = joined(2)
     content = wire.dumps(b"x" * 100_000)
     for number in range(1, 7):
-        (send,) = sends(controller.handle(c.CallsSubmitted((request(number),), content)))
+        (send,) = sends(
+            controller.handle(c.CallsSubmitted((request(number),), content))
+        )
         installs = [i for i in send.items if isinstance(i, wire.Install)]
         assert len(installs) == (1 if number <= 2 else 0)
         if number % 2 == 0:  # both workers are busy now; let them finish
@@ -304,17 +311,19 @@ def test_cancel_stops_a_running_call_only(running: bool) -> None:
     assert any(isinstance(i, c.StopCall) for i in out) is running
 
 
-def answer(controller: c.Controller, send: c.Send) -> list[c.Instruction]:
+def answer(controller: Controller, send: c.Send) -> list[c.Instruction]:
     """Answer a parcel as a healthy worker does."""
     answers = tuple(
         wire.Done(NOTHING, 1.0) if isinstance(item, wire.Call) else wire.Answer()
         for item in send.items
         if not isinstance(item, (wire.Install, wire.Forget))
     )
-    return controller.handle(c.ReplyArrived(send.worker, wire.Reply(send.parcel, answers)))
+    return controller.handle(
+        c.ReplyArrived(send.worker, wire.Reply(send.parcel, answers))
+    )
 
 
-def one_lost_behind_a_setter() -> tuple[c.Controller, c.Send]:
+def one_lost_behind_a_setter() -> tuple[Controller, c.Send]:
     """A call's worker is lost after the other worker took a setter that came later."""
     controller = joined(2)
     controller.handle(c.CallsSubmitted((request(1),), NOTHING))
