@@ -18,6 +18,7 @@ from livn_ipp.errors import SystemFormatError
 
 __all__ = ["Edges", "Ragged", "Reader", "reading"]
 
+_BROKEN: Final = (KeyError, OSError, RuntimeError, UnicodeDecodeError)  # from h5py
 _WINDOW: Final = 1 << 18  # edges held in memory at once beside those kept
 _KINDS: Final = {"ui": "integers", "f": "floating point numbers", "uif": "numbers"}
 _INDEX, _POINTER, _VALUE = "Cell Index", "Attribute Pointer", "Attribute Value"
@@ -263,7 +264,7 @@ def reading(path: Path) -> Iterator[Reader]:
             yield Reader(path, file)
     except FileNotFoundError as error:
         raise SystemFormatError(path, "", "the file is missing") from error
-    except (OSError, RuntimeError) as error:  # h5py raises either for broken content
+    except _BROKEN as error:
         raise SystemFormatError(
             path, "", f"cannot be read as HDF5; is it truncated? ({error})"
         ) from error

@@ -124,6 +124,19 @@ def test_only_edges_onto_own_cells_are_read(folder):
         assert np.array_equal(getattr(part, name), getattr(full, name)[keep])
     assert len(system.projection("EXC", "EXC", [])) == 0
     assert len(system.projection("EXC", "EXC", [17])) == 0
+    assert len(system.projection("EXC", "INH", [12, 15])) == 0
+
+
+def test_edges_in_another_order_are_sorted(folder):
+    before = System(folder).projection("EXC", "INH")
+    for field in ("Edges/Source Index", "Connections/distance", FACTOR):
+        path = f"Projections/INH/EXC/{field}"
+        with h5py.File(folder / "connections.h5") as file:
+            values = file[path][()].reshape(4, 16)[:, ::-1].ravel()
+        replace(folder / "connections.h5", path, values)
+    after = System(folder).projection("EXC", "INH")
+    for name in ("pre_gids", "post_gids", "distance", "factor"):
+        assert np.array_equal(getattr(after, name), getattr(before, name))
 
 
 def test_factor_is_one_where_the_file_has_none(folder):

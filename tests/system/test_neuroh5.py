@@ -218,6 +218,7 @@ def test_broken_population_tables_are_refused(path, rows, problem):
         ),
         (([0], [0, 3], [0, 1, 3], [0, 1]), "Destination Pointer", "from 0 to 2"),
         (([0], [0, 3], [0, 2, 1], [0, 1]), "Destination Pointer", "from 0 to 2"),
+        (([0], [0, 4], [0, 2, 1, 2], [0, 1]), "Destination Pointer", "ascend"),
         (([0], [0, 3], [0, 2], [0, 1]), "Destination Pointer", "2 offsets for 2 cells"),
         (([0, 1], [0, 3], [0, 1, 2], [0, 1]), "Destination Block Pointer", "2 blocks"),
         (([0, 1], [2, 1, 3], [0, 1, 2], [0]), "Destination Block Pointer", "ascend"),
@@ -274,3 +275,14 @@ def test_a_cell_listed_twice_is_refused(path):
         writer.attribute("A", "N", "a", [1, 1], [1, 1], np.zeros(2))
     with reading(path) as file, pytest.raises(SystemFormatError, match="listed twice"):
         file.attribute("A", "N", "a", 5)
+
+
+def test_links_that_lead_nowhere_are_named(path):
+    with h5py.File(path, "w") as file:
+        file["Projections/PV"] = h5py.SoftLink("/nowhere")
+    with (
+        pytest.raises(SystemFormatError, match="cannot be read as HDF5") as info,
+        reading(path) as file,
+    ):
+        file.projections()
+    assert info.value.path == path
