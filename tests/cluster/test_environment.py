@@ -36,6 +36,7 @@ def test_what_the_user_chose_stays_where_it_can():
     made = engine_environment(chosen, {"LIVN_IPP_WORLD": "w0"})
     assert chosen.items() <= made.items()
     assert made["LIVN_IPP_WORLD"] == "w0"
+    assert "PMIX_RANK" not in engine_environment({"PMIX_RANK": "0"}, {})
     assert made["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] == "1"
     assert made["PRTE_MCA_rmaps_default_mapping_policy"] == ":oversubscribe"
 

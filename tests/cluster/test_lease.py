@@ -14,7 +14,6 @@ from livn_ipp.errors import ClusterLost
 
 PATIENCE = 35  # s, the promise; it takes a few
 
-# Signals to the whole group, as a terminal or a notebook server sends them.
 OWNER_OF_A_SLEEPER = """
 import os, subprocess, sys, time
 from pathlib import Path
@@ -39,6 +38,7 @@ def start_owner(case, tmp_path, **variables):
     return owner, lease, sleeper, file
 
 
+# Sent to the whole group, as a terminal or a notebook server does.
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_when_the_owners_group_is_signalled_everything_ends(case, tmp_path, number):
     owner, _, _, file = start_owner(case, tmp_path)
@@ -52,6 +52,7 @@ def test_when_the_owners_group_is_signalled_everything_ends(case, tmp_path, numb
 def test_a_forked_child_with_the_pipe_does_not_keep_the_lease(case, tmp_path):
     owner, lease, sleeper, _ = start_owner(case, tmp_path, LIVN_IPP_FORK="1")
     assert len(marked(case.mark)) == 4
+    time.sleep(1.5)  # the supervisor has seen its owner alive
     owner.kill()
     owner.wait(10)
     deadline = time.monotonic() + PATIENCE

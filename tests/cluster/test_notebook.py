@@ -1,0 +1,93 @@
+import time
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from livn_ipp.cluster.processes import marked
+
+pytestmark = [pytest.mark.cluster, pytest.mark.notebook]
+
+
+class Notebook:
+    """A kernel, and what its cells show."""
+
+    def __init__(self, environment):
+        self.manager = KernelManager()
+        self.manager.start_kernel(env=environment)
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(self, cell):
+        shown = []
+
+        def show(message):
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                shown.append(content["text"])
+            elif "data" in content:
+                shown.append(content["data"].get("text/plain", ""))
+                assert "application/vnd.jupyter.widget-view+json" not in content["data"]
+            elif message["msg_type"] == "error":
+                shown.append(f"{content['ename']}: {content['evalue']}")
+
+        self.client.execute_interactive(cell, timeout=60, output_hook=show)
+        return "".join(shown)
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.cleanup_resources()
+
+
+@pytest.fixture
+def notebook(case):
+    opened = Notebook(case.environment)
+    yield opened
+    if opened.manager.is_alive():
+        opened.manager.shutdown_kernel(now=True)
+    opened.close()
+
+
+CELL = """
+from livn_ipp.cluster.launch import Cluster
+cluster = Cluster(num_workers=1, subworld_size=2).start()
+cluster
+"""
+
+
+def test_a_cluster_in_a_notebook(notebook, case):
+    shown = notebook.run(CELL)
+    assert shown.endswith("1 workers x 2 ranks, running>"), shown
+    assert shown.count("\n") == 0
+    cell = "%%px --no-stream\n" + "rank = MPI.COMM_WORLD.rank\n" + "print('rank', rank)"
+    for _ in range(2):
+        shown = notebook.run(cell)
+        assert "rank 0" in shown
+        assert "rank 1" in shown
+    # A long cell would show a progress bar, which is a widget.
+    assert notebook.run("%px import time; time.sleep(3)") == ""
+    shown = notebook.run(
+        "import threading\n"
+        "thread = threading.Thread(target=lambda: print(cluster.start_world()))\n"
+        "thread.start(); thread.join()\n"
+        "print(len(cluster.workers))"
+    )
+    assert shown == "w1\n2\n", shown
+    assert "rank 1" in notebook.run(cell)  # on the new ranks too
+    shown = notebook.run("import sys; print('mpi4py.MPI' in sys.modules)")
+    assert shown == "False\n"
+    busy = "import time; busy = cluster.connect()[:].apply_async(time.sleep, 300)"
+    assert notebook.run(busy) == ""
+    assert notebook.run("print(len(cluster.ranks()), busy.ready())") == "4 False\n"
+    notebook.manager.signal_kernel(9)
+    deadline = time.monotonic() + 35
+    while marked(case.mark):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_notebook_that_is_shut_down_takes_its_cluster_along(notebook, case):
+    assert "running" in notebook.run(CELL)
+    assert len(marked(case.mark)) > 10
+    notebook.manager.shutdown_kernel()
+    assert not case.left(20)
