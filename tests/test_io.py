@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livn_ipp.errors import ConfigError, SystemFormatError
@@ -71,6 +71,7 @@ def test_field_of_all_channels_adds_up():
     assert np.allclose(field[1], 1.5 * transfer[1] - 2.0 * transfer[4], rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), points=st.integers(1, 40), ranks=st.integers(1, 5))
 def test_the_field_at_a_point_does_not_depend_on_the_others(seed, points, ranks):
     random = np.random.default_rng(seed)
@@ -153,6 +154,7 @@ def test_potential_of_one_current():
     assert potential[2].tolist() == [0.0, 0.0]
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     rows=st.integers(1, 60),
@@ -232,6 +234,7 @@ def test_electrodes_do_not_change():
         mea.electrode_coordinates[0, 1] = 5
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livn_ipp.errors import ConfigError
 from livn_ipp.positions import checked_rows, rows_of, square_grid
 
 
+@settings(deadline=None)
 @given(gids=st.lists(st.integers(0, 1000), unique=True, min_size=1), data=st.data())
 def test_rows_are_found_in_any_order(gids, data):
     wanted = data.draw(st.lists(st.sampled_from(gids)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livn_ipp.errors import ConfigError, SystemFormatError
@@ -23,6 +23,7 @@ def path(tmp_path):
     return tmp_path / "file.h5"
 
 
+@settings(deadline=None)
 @given(
     populations=st.dictionaries(
         st.text("ABCXYZ", min_size=1, max_size=3),
@@ -59,6 +60,7 @@ def ragged_chunks(draw):
     return dtype, cells, values, [slice(0, cut), slice(cut, None)]
 
 
+@settings(deadline=None)
 @given(case=ragged_chunks())
 def test_ragged_attributes_round_trip(case):
     dtype, cells, values, chunks = case
@@ -96,6 +98,7 @@ def random_edges(draw):
     return pre_count, post_count, owners, sources, cut, sorted(onto)
 
 
+@settings(deadline=None)
 @given(case=random_edges(), window=st.integers(1, 8))
 def test_edges_round_trip_whole_and_filtered(case, window):
     pre_count, post_count, owners, sources, cut, onto = case
