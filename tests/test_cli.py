@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from livn_ipp import System, __version__, cli
 from livn_ipp.cli import main
 from livn_ipp.errors import ConfigError, RankFailure, call_error
+from livn_ipp.system.culture import CultureSpec
+from livn_ipp.system.generate import generate
 from livn_ipp.types import Finding
 
 
@@ -91,11 +93,12 @@ def test_check_on_a_terminal_without_unicode():
     assert lines[0].startswith("+ ok ")
 
 
-def test_generate_a_shipped_culture(tmp_path):
+def test_generate_a_preset(tmp_path):
     result = livn_ipp("generate", "EI1", "--out", str(tmp_path / "EI1"))
     assert result.exit_code == 0, result.output
     assert "8 EXC, 2 INH" in result.output
-    assert System(tmp_path / "EI1").digest() == System("EI1").digest()
+    expected = generate(tmp_path / "same", CultureSpec.preset("EI1"))
+    assert System(tmp_path / "EI1").digest() == System(expected).digest()
 
 
 def test_generate_by_numbers(tmp_path):
@@ -115,13 +118,14 @@ def test_generate_by_numbers(tmp_path):
 def test_generate_does_not_replace_unasked(tmp_path):
     out = str(tmp_path / "EI1")
     assert livn_ipp("generate", "EI1", "--out", out).exit_code == 0
+    before = System(out).digest()
     result = livn_ipp("generate", "EI1", "--seed", "5", "--out", out)
     assert result.exit_code == 1
     assert "--overwrite" in result.output
-    assert System(out).digest() == System("EI1").digest()
+    assert System(out).digest() == before
     again = livn_ipp("generate", "EI1", "--seed", "5", "--out", out, "--overwrite")
     assert again.exit_code == 0, again.output
-    assert System(out).digest() != System("EI1").digest()
+    assert System(out).digest() != before
 
 
 @pytest.mark.parametrize(
