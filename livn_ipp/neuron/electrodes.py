@@ -92,8 +92,8 @@ class Electrodes:
             np.repeat(cells, len(sections)), gids
         ):
             raise ConfigError(
-                f"{len(samples)} rows of currents for {len(gids)} gids: each cell "
-                f"needs consecutive rows for {sections}, as record_membrane_current() makes"
+                f"{len(samples)} rows of currents for {len(gids)} gids: each needs "
+                f"consecutive rows for {sections}, as record_membrane_current() makes"
             )
         return self.gains(cells) @ volume_conductor.round_currents(samples)
 
