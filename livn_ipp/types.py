@@ -48,6 +48,12 @@ class _Content(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        # A class defined in a function would carry that function's variables along
+        # whenever it is pickled by value.
+        cls.__pydantic_parent_namespace__ = None
+
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
@@ -168,5 +174,5 @@ class EnvFactory(Protocol):
     def build(self, subworld: Subworld) -> Any:
         """Build and initialise the environment of one subworld, on each rank."""
 
-    def namespace(self, env: Any) -> dict[str, Any]:
+    def namespace(self, env: Any, /) -> dict[str, Any]:
         """Names to offer to ``%%px`` cells beside ``env``, ``comm`` and ``world``."""

@@ -139,6 +139,7 @@ class Controller:
         self._questions: dict[int, AskWorker] = {}
         self._numbers = itertools.count()
         self._out: list[Instruction] = []
+        self._last_loss = ""
 
     @property
     def workers(self) -> tuple[int, ...]:
@@ -209,7 +210,7 @@ class Controller:
 
     def _ask(self, event: AskWorker) -> None:
         if not self._workers:
-            self._out.append(Settle(event.ticket, _no_worker()))
+            self._out.append(Settle(event.ticket, self._no_worker()))
             return
         self._questions[event.ticket] = event
         worker = min(self._workers, key=lambda w: len(self._workers[w].parcels))
@@ -230,6 +231,7 @@ class Controller:
         worker = self._workers.pop(index, None)
         if worker is None:
             return
+        self._last_loss = f"worker {index}: {reason}"
         for position, parcel in enumerate(worker.parcels):
             for item in parcel.items:
                 if isinstance(item, wire.Call) and item.id in self._calls:
@@ -390,14 +392,14 @@ class Controller:
 
     def _give_up(self) -> None:
         for call in list(self._calls.values()):
-            self._reject(call, _no_worker())
+            self._reject(call, self._no_worker())
         self._retries.clear()
         for ticket in list(self._questions):
             del self._questions[ticket]
-            self._out.append(Settle(ticket, _no_worker()))
+            self._out.append(Settle(ticket, self._no_worker()))
         for epoch in self._epochs:
             if epoch.setter is not None:
-                self._out.append(Settle(epoch.setter.ticket, _no_worker()))
+                self._out.append(Settle(epoch.setter.ticket, self._no_worker()))
         self._epochs = deque([_Epoch()])
 
     # Handing calls out
@@ -520,6 +522,10 @@ class Controller:
 
     # Ending calls
 
+    def _no_worker(self) -> ClusterLost:
+        reason = f" ({self._last_loss})" if self._last_loss else ""
+        return ClusterLost(f"no worker is left{reason}; start a new DistributedEnv")
+
     def _reject(self, call: _Call, error: LivnError) -> None:
         self._end(call)
         self._out.append(Reject(call.request.id, error))
@@ -541,10 +547,6 @@ def _belongs(item: wire.Apply | wire.Rebuild, setter: _Setter, version: int) -> 
     if isinstance(item, wire.Rebuild):
         return setter.error is not None
     return setter.error is None and item.entry.version == version + 1
-
-
-def _no_worker() -> ClusterLost:
-    return ClusterLost("no worker is left; start a new DistributedEnv")
 
 
 def _error_of(answer: wire.Failed, worker: int) -> LivnError:

@@ -103,7 +103,7 @@ def pack(message: Any) -> tuple[bytes | memoryview, ...]:
 def unpack(frames: Sequence[bytes | memoryview]) -> Any:
     """Read a message back; nested frames stay views of the transport's memory."""
     head, *buffers = frames
-    return pickle.loads(head, buffers=[memoryview(buffer) for buffer in buffers])
+    return pickle.loads(head, buffers=[pickle.PickleBuffer(b) for b in buffers])
 
 
 def size(frames: Frames) -> int:

@@ -528,6 +528,13 @@ class DistributedEnv:
                 self.cluster.start()
         return IppTransport(self.cluster, self.subworld_size)
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a DistributedEnv stays with its controller and cannot be pickled; does an "
+            "encoding, a decoding or an input refer to it? Inside a call, use the "
+            "environment that the call is given"
+        )
+
     def __repr__(self) -> str:
         if self._dispatcher is None:
             state = "shut down" if self._ended else "not initialised"

@@ -2,8 +2,10 @@
 
 import contextlib
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from ipyparallel.engine.datapub import publish_data
@@ -113,7 +115,9 @@ class IppTransport:
             client.send_signal(signal.SIGUSR1, targets=[place.engines[0]], block=False)
 
     def _boot(self, factory: Any) -> None:
-        frames = wire.pack(wire.dumps((factory, self._subworld_size)))
+        # The user's own modules are where this process finds them.
+        paths = [path for path in sys.path if Path(path).is_dir()]
+        frames = wire.pack((paths, self._subworld_size, wire.dumps(factory)))
         engines = [e for place in self._places.values() for e in place.engines]
         pending = [
             (engine, self._client[engine].apply_async(_BOOT, *frames))
@@ -148,7 +152,10 @@ class IppTransport:
             self._listener.replied(index, wire.unpack(frames))
 
     def _published(self, index: int, message: dict[str, Any]) -> None:
-        if message["header"]["msg_type"] == "data_pub" and self._listener is not None:
+        if (
+            message["header"]["msg_type"] == "data_message"
+            and self._listener is not None
+        ):
             data, _ = deserialize_object(message["buffers"])
             if "livn_ipp" in data:
                 self._listener.progressed(index, *data["livn_ipp"])
@@ -206,7 +213,9 @@ class _Boot:
         from IPython import get_ipython
         from mpi4py import MPI
 
-        factory, subworld_size = wire.loads(wire.unpack(frames))
+        paths, subworld_size, content = wire.unpack(frames)
+        sys.path.extend(path for path in paths if path not in sys.path)
+        factory = wire.loads(content)
         failures = worker.boot(factory, MPI.COMM_WORLD, subworld_size)
         if not failures:
             held = worker.current()
