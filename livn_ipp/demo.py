@@ -33,7 +33,7 @@ class Pulse(Encoding):
     """
 
     channels: tuple[int, ...] = (1, 4)
-    amplitude: float = 1.5
+    amplitude: float = 20.0
     length: int = 20
 
     def __call__(self, env: Any, t_end: Any, inputs: Any) -> Any:
