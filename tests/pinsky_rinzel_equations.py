@@ -39,10 +39,8 @@ class Equations:
         a_s = 1.6 / (1 + np.exp(-0.072 * (ud - 65)))
         bs = 0.02 * _linoid(ud - 51.1, 5)
         closing = 2 * np.exp((6.5 - ud) / 27)
-        if ud <= 50:
-            ac = np.exp((ud - 10) / 11 - (ud - 6.5) / 27) / 18.975
-        else:
-            ac = closing
+        opening = np.exp((ud - 10) / 11 - (ud - 6.5) / 27) / 18.975
+        ac = opening if ud <= 50 else closing
         return ah, bh, an, bn, a_s, bs, ac, closing - ac
 
     def __call__(self, state, current):

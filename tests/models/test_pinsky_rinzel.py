@@ -1,4 +1,4 @@
-"""The shipped cells against the paper's equations and the figures they were tuned to."""
+"""The shipped cells against the paper's equations and the figures of their tuning."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def h():
 
 
 def quiet_cell(h, population):
-    """A cell without fluctuations, at rest from the start, as the figures were taken."""
+    """A cell without fluctuations, at rest from the start as when tuned."""
     cell = MODEL.build(h, population, 0)
     noise = MODEL.default_noise(population)
     cell.background.g_e0, cell.background.g_i0 = noise["g_e0"], noise["g_i0"]
@@ -50,7 +50,7 @@ def simulate(h, cell, duration, dt=0.05, event=None):
 
 
 def potential(h, population, section, receptor, weight):
-    """Somatic response to one event on one receptor: peak mV, its time ms, area mV ms."""
+    """Peak (mV), its time (ms) and area (mV ms) of the somatic response to an event."""
     cell = quiet_cell(h, population)
     target = cell.receptors[section, receptor]
     before = simulate(h, cell, 600)
