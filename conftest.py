@@ -1,10 +1,18 @@
-"""Examples in docstrings belong to the layer of the room that they show."""
+"""What is a test, and to which layer the examples in docstrings belong."""
 
 from pathlib import Path
 
 import pytest
 
-SIMULATES = Path(__file__).parent / "livn_ipp" / "neuron"
+ROOT = Path(__file__).parent
+SIMULATES = ROOT / "livn_ipp" / "neuron"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the programs that tests start on ranks."""
+    if collection_path.suffix != ".py" or ROOT / "tests" not in collection_path.parents:
+        return None
+    return not collection_path.name.startswith("test_") or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,8 +53,8 @@ class MeanFiringRate(Decoding):
         units = np.concatenate([units for units, _ in shares])
         if len(np.unique(units)) < len(units):
             raise ConfigError(
-                "several ranks hold spikes of the same cell and would count them twice; "
-                "in a Pipe, put MeanFiringRate in front of what merges the ranks"
+                "several ranks hold spikes of the same cell and would count them "
+                "twice; in a Pipe, put MeanFiringRate in front of what merges the ranks"
             )
         n_units = max(1, len(units))
         total_spikes = sum(int(counts.sum()) for _, counts in shares)
