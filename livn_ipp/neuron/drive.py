@@ -177,10 +177,10 @@ def _columns(
             f"the stimulus drives sections {wrong}; the cells have {list(sections)}"
         )
     section = np.array([sections.index(name) for name in names], np.int64)
+    places = given.astype(np.int64) * len(sections) + section
+    if len(np.unique(places)) < width:
+        raise ConfigError("the stimulus has two columns for the same section of a cell")
     columns = np.full((len(gids), len(sections)), _ABSENT, np.int64)
     here = np.flatnonzero(np.isin(given, gids))
-    rows = np.searchsorted(gids, given[here])
-    columns[rows, section[here]] = here
-    if np.count_nonzero(columns != _ABSENT) < len(here):
-        raise ConfigError("the stimulus has two columns for the same section of a cell")
+    columns[np.searchsorted(gids, given[here]), section[here]] = here
     return columns

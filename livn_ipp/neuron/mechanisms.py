@@ -237,14 +237,19 @@ def _compile(sources: list[Path], place: Path) -> None:
         build = Path(name)
         for source in sources:
             shutil.copy(source, build)
-        result = subprocess.run(
-            [_nrnivmodl(), "."],
-            cwd=build,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_COMPILE_LIMIT,
-        )
+        try:
+            result = subprocess.run(
+                [_nrnivmodl(), "."],
+                cwd=build,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_COMPILE_LIMIT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PreflightError(
+                f"nrnivmodl did not end in {_COMPILE_LIMIT:g} s on {platform.node()}"
+            ) from error
         made = next(iter(build.glob("*/libnrnmech.*")), None)
         if result.returncode != 0 or made is None:
             output = "\n".join((result.stdout + result.stderr).splitlines()[-25:])
