@@ -5,6 +5,7 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable, Collection
 from typing import Any
 
 from livn_ipp.cluster.probe import ask, registered
@@ -137,10 +138,6 @@ class Connection:
         magics = shell.magics_manager.registry["ParallelMagics"]
         magics.progress_after_seconds = -1
 
-    def new_engines(self) -> int:
-        """Count the engines that are registered and were not asked yet."""
-        return len(registered(self._own).keys() - self._known.keys())
-
     def ranks(self) -> tuple[Rank, ...]:
         """Tell the place in MPI of every engine that is registered now.
 
@@ -163,6 +160,43 @@ class Connection:
             ranks = [self._known[name] for name in now if name in self._known]
         order = lambda rank: (len(rank.world), rank.world, rank.rank)
         return tuple(sorted(ranks, key=order))
+
+    def await_worlds(
+        self,
+        names: Collection[str],
+        size: int,
+        deadline: float,
+        watch: Callable[[], None],
+    ) -> bool:
+        """Wait until some worlds have all their ranks.
+
+        Parameters
+        ----------
+        names
+            The worlds.
+        size
+            Ranks per world.
+        deadline
+            On the monotonic clock, in s.
+        watch
+            Called all the while; what it raises ends the waiting.
+
+        Returns
+        -------
+        bool
+            Whether all came in time.
+        """
+        wanted = len(names) * size
+        while True:
+            watch()
+            # Asked only when all may have come: questions slow down the start.
+            if len(registered(self._own).keys() - self._known.keys()) >= wanted:
+                found = [rank for rank in self.ranks() if rank.world in names]
+                if len(found) == wanted and worlds(found):
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
 
     def await_complete(self, deadline: float) -> None:
         """Wait until every world has all its ranks, in case engines still start.

@@ -237,7 +237,6 @@ class Cluster(Reachable):
         PreflightError
             If it does not come up; it is ended then.
         """
-        self._own()
         name = self._launch_world()
         try:
             self._await_worlds([name], time.monotonic() + self._start_timeout)
@@ -253,30 +252,25 @@ class Cluster(Reachable):
         Parameters
         ----------
         name
-            Name of the world.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such world.
+            Name of the world; a ConfigError tells which there are.
         """
         self._own().end_world(name)
         self._ended_worlds.add(name)
 
     def log_tail(self, world: str | None = None, lines: int = 30) -> str:
-        """Read the end of the log of a world, or of the controller and every world.
+        """Read the end of the logs of a cluster that this process started.
 
         Parameters
         ----------
         world
-            Name of the world, or "controller".
+            Name of a world, or "controller"; all by default.
         lines
             Lines per log.
 
         Returns
         -------
         str
-            Empty for a cluster that this process did not start.
+            Empty if there is no log.
         """
         if self._processes is None:
             return ""
@@ -296,19 +290,11 @@ class Cluster(Reachable):
         return name
 
     def _await_worlds(self, names: list[str], deadline: float) -> None:
-        wanted = len(names) * self._shape.world_size
-        processes, connection = self._own(), self._connected()
-        while True:
-            processes.check(names)
-            # Asked only when all may have come: questions slow down the start.
-            if connection.new_engines() >= wanted:
-                ranks = [rank for rank in self.ranks() if rank.world in names]
-                if len(ranks) == wanted:
-                    topology.worlds(ranks)
-                    return
-            if time.monotonic() > deadline:
-                raise PreflightError(
-                    f"Not all engines registered within {self._start_timeout:g} s. "
-                    f"{processes.log_tail(None, 30)}"
-                )
-            time.sleep(0.05)
+        processes = self._own()
+        size = self._shape.world_size
+        watch = lambda: processes.check(names)
+        if not self._connected().await_worlds(names, size, deadline, watch):
+            raise PreflightError(
+                f"Not all engines registered within {self._start_timeout:g} s. "
+                f"{processes.log_tail(None, 30)}"
+            )
