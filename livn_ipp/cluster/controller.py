@@ -29,6 +29,7 @@ from livn_ipp.cluster.events import (
     Send,
     SetterSubmitted,
     Settle,
+    ShutDown,
     Started,
     StopCall,
     WorkerGone,
@@ -183,6 +184,9 @@ class Controller:
             case CancelCalls():
                 for call in event.calls:
                     self._cancel(call)
+            case ShutDown():
+                self._workers.clear()
+                self._last_loss = "the environment was shut down"
         self._advance()
         out, self._out = self._out, []
         return out

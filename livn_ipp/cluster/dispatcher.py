@@ -155,10 +155,8 @@ class Dispatcher:
             if self._closed:
                 return
             self._closed = True
-            workers = self.workers
+        self._post(events.ShutDown())
         self.transport.close()
-        for worker in workers:
-            self._post(events.WorkerGone(worker, "the cluster was shut down"))
 
     # The transport's side
 

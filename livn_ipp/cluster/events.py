@@ -19,6 +19,7 @@ __all__ = [
     "Send",
     "SetterSubmitted",
     "Settle",
+    "ShutDown",
     "Started",
     "StopCall",
     "WorkerGone",
@@ -113,6 +114,11 @@ class CancelCalls:
     calls: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ShutDown:
+    """The user ended it all."""
+
+
 Event = (
     WorkerJoined
     | WorkerGone
@@ -121,6 +127,7 @@ Event = (
     | AskWorker
     | ReplyArrived
     | CancelCalls
+    | ShutDown
 )
 
 # Instructions

@@ -294,6 +294,14 @@ def test_the_last_worker_s_loss_ends_everything() -> None:
     assert [type(i.error) for i in out if isinstance(i, c.Settle)] == [ClusterLost]
 
 
+def test_shutting_down_ends_everything_and_sends_nothing() -> None:
+    controller = joined(2)
+    controller.handle(c.CallsSubmitted((request(1), request(2), request(3)), NOTHING))
+    out = controller.handle(c.ShutDown())
+    assert [type(i) for i in out] == [c.Reject] * 3
+    assert not controller.workers
+
+
 def test_a_pinned_call_needs_its_worker() -> None:
     controller = joined(2)
     out = controller.handle(c.CallsSubmitted((request(1, worker=7),), NOTHING))
