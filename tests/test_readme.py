@@ -3,6 +3,8 @@
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,17 @@ def test_python_blocks_use_what_is_public(code):
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "livn_ipp":
             assert {alias.name for alias in node.names} <= set(livn_ipp.__all__)
+
+
+@pytest.mark.cluster
+def test_the_notebook_example_runs():
+    (code,) = (code for language, code in BLOCKS if language == "python")
+    program = f"{code}\nprint(len(first), len(second), sorted(first[0]))"
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=100, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == f"6 6 {list(range(16))}".split()
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
