@@ -47,7 +47,7 @@ def test_alive_in_other_trials(name):
 
 
 def paired_trials(env, channels, microampere, trials):
-    """Spikes of cells near the channels within 50 ms of a pulse, with and without it."""
+    """Spikes of near cells within 50 ms of a pulse, less those without it."""
     near = np.zeros(env.system.num_cells, bool)
     for channel, gid, distance in env.io.distances(env.system.coordinates()):
         near[int(gid)] |= channel in channels and distance <= 125
