@@ -1,6 +1,7 @@
 """What the README shows can be done."""
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ranks import MPI_SETTINGS, mpiexec
 
 import livn_ipp
 from livn_ipp.cli import main
@@ -48,6 +50,27 @@ def test_the_notebook_example_runs():
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == f"6 6 {list(range(16))}".split()
+
+
+@pytest.mark.cluster
+@pytest.mark.mpi
+def test_the_example_prints_the_same_as_a_script_and_under_mpi():
+    program = str(ROOT / "examples" / "distributed_workers.py")
+    outputs = [
+        subprocess.run(
+            [*launcher, sys.executable, program],
+            env={**os.environ, **MPI_SETTINGS},
+            capture_output=True,
+            timeout=100,
+            text=True,
+            check=True,
+        ).stdout
+        for launcher in ([], [mpiexec(), "-n", "7"])
+    ]
+    assert outputs[0] == outputs[1]
+    for number, line in enumerate(outputs[0].splitlines()):
+        assert line.startswith(f"{number}  firing rates:  {{0: ")
+    assert len(outputs[0].splitlines()) == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
