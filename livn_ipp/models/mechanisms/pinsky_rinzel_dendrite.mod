@@ -21,6 +21,8 @@ See the soma for how one point process per compartment keeps its promises. Beyon
   standard deviation, so that its mean and deviation may change at any time; call
   background() after a change.
 - rng is the process's own stream; its identity fixes the realisation.
+- Values of a step are held in LOCAL variables: the translator reads every other one
+  from memory each time it is named.
 ENDCOMMENT
 
 NEURON {
@@ -28,9 +30,11 @@ NEURON {
     POINT_PROCESS livn_pr_dendrite
     NONSPECIFIC_CURRENT i
     RANGE surface, gca, gkc, gahp, gl, eca, ek, el, ca, q, q_init
-    RANGE tau_ampa, tau_rise, tau_decay, ampa
+    RANGE ampa
     RANGE g_e0, g_i0, std_e, std_i, tau_e, tau_i, E_e, E_i, hold, g_e, g_i
     RANGE i_stim
+    GLOBAL s_inf, c_inf, keep_s, keep_c, unblocked
+    GLOBAL keep_ampa, keep_rise, keep_decay, peak
     RANDOM rng
 }
 
@@ -105,6 +109,8 @@ ASSIGNED {
     deviate_i
     g_e (uS)
     g_i (uS)
+    g_slow (uS)
+    driving_slow (nA)
     steps
     countdown
     s_inf
@@ -147,7 +153,7 @@ INITIAL { LOCAL t_peak
     x_e = deviate_e
     x_i = deviate_i
     fluctuate()
-    conductances()
+    conductances(s, c, ca, q, 0)
 }
 
 BREAKPOINT {
@@ -165,6 +171,7 @@ PROCEDURE background() {
 }
 
 PROCEDURE fluctuate() {
+    : what stays the same until the next draw
     g_e = g_e0 + std_e*x_e
     if (g_e < 0) {
         g_e = 0
@@ -173,6 +180,8 @@ PROCEDURE fluctuate() {
     if (g_i < 0) {
         g_i = 0
     }
+    g_slow = g_e + g_i + leak
+    driving_slow = g_e*E_e + g_i*E_i + leak*el
 }
 
 PROCEDURE draw() { LOCAL coarse, fine
@@ -201,36 +210,44 @@ FUNCTION normal(u) { LOCAL tail, t
     }
 }
 
-PROCEDURE advance() { LOCAL inward, opening, rate
+PROCEDURE advance() { LOCAL sn, cn, inward, pool, opening, rate, qn, a, r, d
     gates(v)
-    s = s_inf + (s - s_inf)*keep_s
-    c = c_inf + (c - c_inf)*keep_c
+    sn = s_inf + (s - s_inf)*keep_s
+    s = sn
+    cn = c_inf + (c - c_inf)*keep_c
+    c = cn
 
-    inward = influx*s*s*(eca - v)
+    inward = influx*sn*sn*(eca - v)
     if (inward < 0) {
         inward = 0
     }
-    ca = ca*keep_ca + inward
-    opening = 2e-5*ca
+    pool = ca*keep_ca + inward
+    ca = pool
+    opening = 2e-5*pool
     if (opening > 0.01) {
         opening = 0.01
     }
     : exact relaxation to second order; rate*dt is below 1e-3
     rate = (opening + 0.001)*dt
-    q = q + (opening*dt - rate*q)*(1 - 0.5*rate)
+    qn = q
+    qn = qn + (opening*dt - rate*qn)*(1 - 0.5*rate)
+    q = qn
 
-    ampa = (ampa + ampa_arrived)*keep_ampa
-    rise = (rise + nmda_arrived*peak)*keep_rise
-    decay = (decay + nmda_arrived*peak)*keep_decay
+    a = (ampa + ampa_arrived)*keep_ampa
+    r = (rise + nmda_arrived*peak)*keep_rise
+    d = (decay + nmda_arrived*peak)*keep_decay
     ampa_arrived = 0
     nmda_arrived = 0
-    if (ampa < 1e-12) {
-        ampa = 0
+    if (a < 1e-12) {
+        a = 0
     }
-    if (decay < 1e-12) {
-        rise = 0
-        decay = 0
+    if (d < 1e-12) {
+        r = 0
+        d = 0
     }
+    ampa = a
+    rise = r
+    decay = d
 
     countdown = countdown - 1
     if (countdown < 0.5) {
@@ -240,19 +257,18 @@ PROCEDURE advance() { LOCAL inward, opening, rate
         fluctuate()
         countdown = steps
     }
-    conductances()
+    conductances(sn, cn, pool, qn, a + (d - r)*unblocked)
 }
 
-PROCEDURE conductances() { LOCAL calcium, potassium, excitation
-    calcium = ca_max*s*s
-    if (ca < 250) {
-        potassium = kc_max*c*ca*0.004 + ahp_max*q
+PROCEDURE conductances(sn, cn, pool, qn, excitation) { LOCAL calcium, potassium
+    calcium = ca_max*sn*sn
+    if (pool < 250) {
+        potassium = kc_max*cn*pool*0.004 + ahp_max*qn
     } else {
-        potassium = kc_max*c + ahp_max*q
+        potassium = kc_max*cn + ahp_max*qn
     }
-    excitation = ampa + (decay - rise)*unblocked
-    g = calcium + potassium + excitation + g_e + g_i + leak
-    driving = calcium*eca + potassium*ek + excitation*e_exc + g_e*E_e + g_i*E_i + leak*el
+    g = calcium + potassium + excitation + g_slow
+    driving = calcium*eca + potassium*ek + excitation*e_exc + driving_slow
 }
 
 PROCEDURE gates(v (mV)) { LOCAL u, a, b

@@ -28,8 +28,9 @@ NEURON {
     POINT_PROCESS livn_pr_soma
     NONSPECIFIC_CURRENT i
     RANGE surface, gna, gk, gl, ena, ek, el
-    RANGE tau_rise, tau_decay
     RANGE i_stim
+    GLOBAL m_inf, h_inf, n_inf, keep_h, keep_n
+    GLOBAL keep_rise, keep_decay, peak
 }
 
 UNITS {
@@ -94,7 +95,7 @@ INITIAL { LOCAL t_peak
     rise = 0
     decay = 0
     arrived = 0
-    conductances()
+    conductances(h, n, 0)
 }
 
 BREAKPOINT {
@@ -103,26 +104,30 @@ BREAKPOINT {
     i = g*v - driving - i_stim
 }
 
-PROCEDURE advance() {
+PROCEDURE advance() { LOCAL hn, nn, r, d
     slow_gates(v)
-    h = h_inf + (h - h_inf)*keep_h
-    n = n_inf + (n - n_inf)*keep_n
-    rise = (rise + arrived*peak)*keep_rise
-    decay = (decay + arrived*peak)*keep_decay
+    hn = h_inf + (h - h_inf)*keep_h
+    h = hn
+    nn = n_inf + (n - n_inf)*keep_n
+    n = nn
+    r = (rise + arrived*peak)*keep_rise
+    d = (decay + arrived*peak)*keep_decay
     arrived = 0
-    if (decay < 1e-12) {
-        rise = 0
-        decay = 0
+    if (d < 1e-12) {
+        r = 0
+        d = 0
     }
-    conductances()
+    rise = r
+    decay = d
+    conductances(hn, nn, d - r)
 }
 
-PROCEDURE conductances() { LOCAL na, k, gaba
+PROCEDURE conductances(hn, nn, gaba) { LOCAL na, k, mi
     fast_gate(v + 0.5*(v - v_before))
     v_before = v
-    na = na_max*m_inf*m_inf*h
-    k = k_max*n
-    gaba = decay - rise
+    mi = m_inf
+    na = na_max*mi*mi*hn
+    k = k_max*nn
     g = na + k + gaba + leak
     driving = na*ena + k*ek + gaba*e_gaba + leak*el
 }
