@@ -52,6 +52,16 @@ def test_stop_can_be_asked_for_from_another_thread():
         alone.agree()
 
 
+def test_a_stop_can_be_polled_for():
+    alone = Subworld()
+    wishes = iter([False, True, False])
+    alone.poll = lambda: next(wishes)
+    alone.agree()
+    with pytest.raises(Stopped):
+        alone.agree()
+    alone.agree()
+
+
 def test_progress_goes_to_whoever_listens():
     alone = Subworld()
     alone.report(1.0)
