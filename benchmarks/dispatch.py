@@ -99,7 +99,8 @@ def paired(
     for action in (ours, theirs):
         median_seconds(action, each)
     pairs = [
-        (median_seconds(ours, each), median_seconds(theirs, each)) for _ in range(rounds)
+        (median_seconds(ours, each), median_seconds(theirs, each))
+        for _ in range(rounds)
     ]
     return tuple(statistics.median(column) for column in zip(*pairs, strict=True))  # type: ignore[return-value]
 
@@ -164,7 +165,12 @@ def over_ipyparallel(subworld_size: int) -> None:
                 answer.get()
 
         call, message = paired(lambda: env(NoOperation(), [1]), raw)
-        tell("one call, against one message to each rank", call * 1e3, "ms", message * 1e3)
+        tell(
+            "one call, against one message to each rank",
+            call * 1e3,
+            "ms",
+            message * 1e3,
+        )
         tell("no-op calls at once", throughput(env), "calls/s")
         for seconds in (0.005, 0.02, 0.1):
             tell(

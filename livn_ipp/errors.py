@@ -177,7 +177,10 @@ class ResultTooLarge(CallError, MemoryError):
 
 
 def call_error(
-    failures: tuple[RankFailure, ...], worker: int | None = None
+    failures: tuple[RankFailure, ...],
+    worker: int | None = None,
+    *,
+    aftermath: str = "the worker is usable",
 ) -> CallError:
     """Build the error of a failed call from what its ranks saw.
 
@@ -187,6 +190,8 @@ def call_error(
         At least one rank's failure; the first decides the type.
     worker
         Index of the worker.
+    aftermath
+        What the failure leaves behind.
 
     Returns
     -------
@@ -206,7 +211,7 @@ def call_error(
     target = "" if worker is None else f"worker {worker}, "
     message = (
         f"{first.type_name}: {first.message}\n"
-        f"(raised on {target}{where}; the worker is usable)\n"
+        f"(raised on {target}{where}; {aftermath})\n"
     )
     error = _mixed_type(first)(message, failures=failures, worker=worker)
     error.message = message + error.tracebacks

@@ -305,7 +305,10 @@ def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure
     """
     global _current  # noqa: PLW0603 - see above
     close()
-    subworld = factory.prepare(comm, subworld_size)
+    try:
+        subworld = factory.prepare(comm, subworld_size)
+    except Exception as error:
+        return [_failure(error, 0 if comm is None else comm.Get_rank())]
     worker = Worker(factory, subworld)
     failures = worker.build()
     if not failures:

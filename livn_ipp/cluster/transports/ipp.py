@@ -140,7 +140,7 @@ class IppTransport:
                 ) from error
             failures.update(((f.host, f.pid), f) for f in raised)
         if failures:
-            raise call_error(tuple(failures.values()))
+            raise call_error(tuple(failures.values()), aftermath="nothing was built")
 
     def _answered(self, index: int, answer: Any) -> None:
         try:

@@ -60,14 +60,13 @@ class LocalTransport:
     def _serve(self, factory: Any, listener: Listener) -> None:
         try:
             worker = Worker(factory, factory.prepare(None, 1))
-            failures = worker.build()
-            self._booted.put(call_error(tuple(failures), 0) if failures else None)
+            if failures := worker.build():
+                raise call_error(tuple(failures), aftermath="nothing was built")  # noqa: TRY301 - as from another process
         except Exception as error:
             self._booted.put(error)
             return
-        if failures:
-            return
         self._worker = worker
+        self._booted.put(None)
         worker.on_progress = lambda call, time: listener.progressed(0, call, time)
         while (message := self._inbox.get()) is not None:
             parcel, items = message

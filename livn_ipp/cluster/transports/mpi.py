@@ -51,13 +51,17 @@ class MpiTransport:
         """Boot together with the ranks that called `serve`."""
         self._listener = listener
         self._comm = self._world.Dup()
-        factory.prepare(self._world, self._size)
+        try:
+            factory.prepare(self._world, self._size)
+        except BaseException:
+            self._tell_all(_EXIT)
+            raise
         failures: list[RankFailure] = []
         for index in range(self._workers):
             failures += self._comm.recv(source=index * self._size, tag=_READY)
         if failures:
             self._tell_all(_EXIT)
-            raise call_error(tuple(failures))
+            raise call_error(tuple(failures), aftermath="nothing was built")
         self._thread = threading.Thread(
             target=self._listen, name="livn_ipp mpi", daemon=True
         )
