@@ -187,9 +187,9 @@ def over_ipyparallel(subworld_size: int) -> None:
 
 
 def _ones(count: int) -> Any:
-    import numpy
+    import numpy as np
 
-    return numpy.ones(count)
+    return np.ones(count)
 
 
 def _raw_naps(views: list[list[Any]], seconds: float, calls: int) -> None:

@@ -61,7 +61,7 @@ class LocalTransport:
         try:
             worker = Worker(factory, factory.prepare(None, 1))
             if failures := worker.build():
-                raise call_error(tuple(failures), aftermath="nothing was built")  # noqa: TRY301 - as from another process
+                raise call_error(tuple(failures), aftermath="nothing was built")
         except Exception as error:
             self._booted.put(error)
             return
