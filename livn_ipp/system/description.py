@@ -52,6 +52,7 @@ def describe(spec: CultureSpec, codes: dict[str, int]) -> dict[str, Any]:
         }
     preset = spec.preset_name
     provenance = {
+        "uuid": _uuid(spec, "provenance"),
         "generator": "livn_ipp.system.generate",
         "livn_ipp": __version__,
         "seed": spec.seed,
@@ -87,9 +88,13 @@ def describe(spec: CultureSpec, codes: dict[str, int]) -> dict[str, Any]:
 
 
 def _element(spec: CultureSpec, name: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"uuid": _uuid(spec, name), "config": config}
+
+
+def _uuid(spec: CultureSpec, name: str) -> str:
     # livn tells an element from a group of them by its uuid; it only has to be there.
     content = f"{name} {json.dumps(spec.as_dict())}"
-    return {"uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, content)), "config": config}
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, content))
 
 
 def parameters(spec: CultureSpec) -> dict[str, Any]:
