@@ -1,14 +1,15 @@
 """What drives a simulation: a field or current at cells, as a function of time."""
 
 import math
-from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Final
+from typing import Any, Final, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp.errors import ConfigError
+from livn_ipp.policy import Policy
+from livn_ipp.samples import DenseSamples, MixedSamples, PulseSamples, Samples
 
 __all__ = ["UNITS", "Stimulus"]
 
@@ -20,8 +21,9 @@ UNITS: Final = {
 }
 """Unit of the samples for each input mode."""
 
+_MAX_BYTES: Final = 5 * 10**9
 
-@dataclass(frozen=True, eq=False)
+
 class Stimulus:
     """Samples of a drive, held constant over each interval `dt`.
 
@@ -55,22 +57,21 @@ class Stimulus:
     (2.0, 'nA')
     """
 
-    array: NDArray[np.float64]
-    dt: float = 1.0
-    gids: NDArray[np.uint32] | None = None
-    sections: tuple[str, ...] | None = None
-    input_mode: str = "extracellular"
-
     def __init__(
         self,
-        array: ArrayLike,
+        array: ArrayLike | Samples,
         dt: float = 1.0,
         gids: ArrayLike | None = None,
         sections: Any = None,
         input_mode: str = "extracellular",
     ) -> None:
-        samples = _samples(array)
-        interval = _interval(dt)
+        self._samples = (
+            array
+            if isinstance(array, (DenseSamples, MixedSamples, PulseSamples))
+            else DenseSamples(cast("ArrayLike", array))
+        )
+        self._extent: float | None = None
+        self.dt = _interval(dt)
         if input_mode not in UNITS:
             raise ConfigError(
                 f"unknown input_mode {input_mode!r}; choose from {sorted(UNITS)}"
@@ -80,19 +81,14 @@ class Stimulus:
                 f"sections must be a sequence of names, one per column, "
                 f"not {sections!r}"
             )
-        width = samples.shape[1]
-        cells = None if gids is None else _gids(gids)
-        names = None if sections is None else tuple(sections)
-        for what, given in (("gids", cells), ("sections", names)):
-            if given is not None and len(given) != width:
+        self.input_mode = input_mode
+        self.gids = None if gids is None else _gids(gids)
+        self.sections = None if sections is None else tuple(sections)
+        for what, given in (("gids", self.gids), ("sections", self.sections)):
+            if given is not None and len(given) != self.width:
                 raise ConfigError(
-                    f"the stimulus has {width} columns but {len(given)} {what}"
+                    f"the stimulus has {self.width} columns but {len(given)} {what}"
                 )
-        object.__setattr__(self, "array", samples)
-        object.__setattr__(self, "dt", interval)
-        object.__setattr__(self, "gids", cells)
-        object.__setattr__(self, "sections", names)
-        object.__setattr__(self, "input_mode", input_mode)
 
     @property
     def units(self) -> str:
@@ -100,9 +96,139 @@ class Stimulus:
         return UNITS[self.input_mode]
 
     @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self._samples.width
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows; the drive is zero after them."""
+        return self._samples.num_rows
+
+    @property
     def duration(self) -> float:
         """Time of the last row's end in ms."""
-        return len(self.array) * self.dt
+        return self.num_rows * self.dt
+
+    @property
+    def deferred(self) -> bool:
+        """Whether rows are made only when they are asked for."""
+        return not isinstance(self._samples, DenseSamples)
+
+    @property
+    def extent(self) -> float:
+        """Time in ms that a run must last at least, to leave out nothing that acts."""
+        if self._extent is not None:
+            return self._extent
+        acting = np.flatnonzero(self.array.any(axis=1))
+        return float((acting[-1] + 1) * self.dt) if len(acting) else 0.0
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        """All samples [T, n].
+
+        Raises
+        ------
+        ConfigError
+            If they would take more than 5 GB.
+        """
+        if self.num_rows * self.width * 8 > _MAX_BYTES:
+            raise ConfigError(
+                f"{self!r} is too large to be held whole; ask for its rows(first, last)"
+            )
+        return self.rows(0, self.num_rows)
+
+    def rows(self, first: int, last: int) -> NDArray[np.float64]:
+        """Return the rows ``first <= k < last``, zeros after the last.
+
+        The bits of a column do not depend on which other columns there are.
+        """
+        return self._samples.rows(first, last)
+
+    def changes(self) -> NDArray[np.int64]:
+        """Return the rows at which the drive may differ from the row before, in order.
+
+        They begin with 0 and end with the row after the last.
+        """
+        return self._samples.changes()
+
+    @classmethod
+    def from_policy(
+        cls,
+        policy: Policy,
+        transfer: ArrayLike,
+        gids: ArrayLike | None = None,
+        sections: Any = None,
+        input_mode: str = "extracellular",
+    ) -> Self:
+        """Let a pulse program drive cells; rows are made window by window.
+
+        Parameters
+        ----------
+        policy
+            The program of the channels.
+        transfer : array [channels, n]
+            What a unit of each channel's command makes at each column: mV/uA for an
+            extracellular field.
+        gids, sections, input_mode
+            As for a Stimulus.
+
+        Examples
+        --------
+        >>> from livn_ipp.policy import MonophasicPulsePolicy
+        >>> pulse = MonophasicPulsePolicy(n_channels=1, channels=[0], amplitude=2)
+        >>> drive = Stimulus.from_policy(pulse, [[0.5, 0.25]], gids=[3, 4])
+        >>> drive.rows(0, 2).tolist()
+        [[1.0, 0.5], [0.0, 0.0]]
+        """
+        mixed = MixedSamples(policy.samples(), transfer)
+        stimulus = cls(mixed, policy.dt, gids, sections, input_mode)
+        stimulus._extent = policy.extent_ms
+        return stimulus
+
+    @classmethod
+    def from_extracellular(
+        cls,
+        array: ArrayLike,
+        dt: float = 0.1,
+        gids: ArrayLike | None = None,
+        sections: Any = None,
+    ) -> Self:
+        """Drive with an extracellular field in mV."""
+        return cls(array, dt, gids, sections, "extracellular")
+
+    @classmethod
+    def from_current(
+        cls,
+        array: ArrayLike,
+        dt: float = 0.1,
+        gids: ArrayLike | None = None,
+        sections: Any = None,
+    ) -> Self:
+        """Drive with injected currents in nA."""
+        return cls(array, dt, gids, sections, "current")
+
+    @classmethod
+    def from_current_density(
+        cls,
+        array: ArrayLike,
+        dt: float = 0.1,
+        gids: ArrayLike | None = None,
+        sections: Any = None,
+    ) -> Self:
+        """Drive with injected currents per membrane area in mA/cm2."""
+        return cls(array, dt, gids, sections, "current_density")
+
+    @classmethod
+    def from_conductance(
+        cls,
+        array: ArrayLike,
+        dt: float = 0.1,
+        gids: ArrayLike | None = None,
+        sections: Any = None,
+    ) -> Self:
+        """Drive with conductances in uS."""
+        return cls(array, dt, gids, sections, "conductance")
 
     @classmethod
     def from_arg(cls, value: Any) -> "Stimulus | None":
@@ -124,29 +250,21 @@ class Stimulus:
             raise ConfigError(f"Stimulus does not take these values: {error}") from None
         if isinstance(value, (np.ndarray, list)):
             return cls(value)
+        if isinstance(value, Policy):
+            raise ConfigError(
+                f"{type(value).__name__} commands electrodes, not cells; pass "
+                f"env.cell_stimulus(policy), or encode with ElectrodeStimulus"
+            )
         raise ConfigError(
             f"a stimulus is None, a Stimulus, an array, a tuple or a dict, "
             f"not {type(value).__name__}; build one with env.cell_stimulus(...)"
         )
 
     def __repr__(self) -> str:
-        steps, width = self.array.shape
-        return f"Stimulus({self.input_mode}, {steps} x {self.dt:g} ms, {width} columns)"
-
-
-def _samples(array: ArrayLike) -> NDArray[np.float64]:
-    try:
-        samples = np.asarray(array, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"a stimulus's samples must be numbers: {error}") from None
-    if samples.ndim != 2:
-        raise ConfigError(
-            f"a stimulus needs an array [time, columns], not one of shape "
-            f"{samples.shape}"
+        return (
+            f"Stimulus({self.input_mode}, {self.num_rows} x {self.dt:g} ms, "
+            f"{self.width} columns)"
         )
-    if not np.isfinite(samples).all():
-        raise ConfigError("the stimulus holds samples that are not finite numbers")
-    return samples
 
 
 def _interval(dt: Any) -> float:

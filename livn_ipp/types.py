@@ -7,11 +7,13 @@ from typing import Any, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from livn_ipp.content import content_digest, content_key
+from livn_ipp.errors import ConfigError
 from livn_ipp.run import Run
 from livn_ipp.subworld import Subworld
 
 __all__ = [
     "Backend",
+    "Content",
     "Decoding",
     "Encoding",
     "EncodingLike",
@@ -43,7 +45,7 @@ class Finding:
     fix: str = ""
 
 
-class _Content(BaseModel):
+class Content(BaseModel):
     """A model whose identity is its content."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -63,7 +65,7 @@ class _Content(BaseModel):
         return hash(content_key(self))
 
 
-class Encoding(_Content):
+class Encoding(Content):
     """Turns a call's input into a stimulus.
 
     Subclass it, declare parameters as annotated fields and implement ``__call__``. Any
@@ -79,6 +81,17 @@ class Encoding(_Content):
     >>> Silence(gain=2.0) == Silence(gain=2.0)
     True
     """
+
+    @property
+    def input_space(self) -> Any:
+        """The Gymnasium space of the inputs that a closed loop may choose.
+
+        Raises
+        ------
+        ConfigError
+            If the encoding declares none.
+        """
+        raise _no_space(self, "input_space")
 
     def __call__(self, env: Any, t_end: Any, inputs: Any) -> Any:
         """Encode one input.
@@ -104,7 +117,7 @@ EncodingLike = Encoding | Callable[[Any, Any, Any], Any]
 """An Encoding or a function ``(env, t_end, inputs) -> stimulus``."""
 
 
-class Decoding(_Content):
+class Decoding(Content):
     """Turns a simulated window into a response.
 
     Runs on every rank of a subworld, where `run` holds that rank's cells; use the
@@ -118,6 +131,17 @@ class Decoding(_Content):
     """
 
     duration: int | float = Field(gt=0, allow_inf_nan=False)
+
+    @property
+    def output_space(self) -> Any:
+        """The Gymnasium space of the responses that a closed loop observes.
+
+        Raises
+        ------
+        ConfigError
+            If the decoding declares none.
+        """
+        raise _no_space(self, "output_space")
 
     def setup(self, env: Any) -> None:
         """Prepare the environment before the simulation starts."""
@@ -133,6 +157,13 @@ class Decoding(_Content):
             The environment of the rank that runs the call.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement __call__")
+
+
+def _no_space(owner: object, name: str) -> ConfigError:
+    return ConfigError(
+        f"{type(owner).__name__} declares no {name}; a Gymnasium environment needs "
+        f"one: add a property {name} that returns a gymnasium.spaces.Space"
+    )
 
 
 class Backend(Protocol):

@@ -9,7 +9,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "livn_ipp"
 
-BASE = {"errors", "content", "types", "run", "stimulus", "policy", "subworld"}
+BASE = {
+    "errors", "content", "types", "run", "samples", "stimulus", "policy", "subworld",
+}  # fmt: skip
 GROUND = {"io", "json_file", "positions", "volume_conductor"}
 BELOW_NEURON = BASE | GROUND | {"system", "models", "encoding", "decoding"}
 BELOW_ENV = BELOW_NEURON | {"neuron", "cluster"}
