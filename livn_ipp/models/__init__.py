@@ -1,7 +1,8 @@
 """Cell and synapse dynamics, and what the simulation asks of them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -9,7 +10,15 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MECHANISMS", "NOISE_NAMES", "Cell", "Model", "Receptor", "reference"]
+__all__ = [
+    "MECHANISMS",
+    "NOISE_NAMES",
+    "Cell",
+    "Model",
+    "Parameter",
+    "Receptor",
+    "reference",
+]
 
 MECHANISMS: Final = Path(str(files("livn_ipp.models"))) / "mechanisms"
 """Directory of the ``.mod`` files that come with the package."""
@@ -48,6 +57,30 @@ class Receptor:
     slot: int
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """A number of a cell that may be set before a simulation starts.
+
+    Attributes
+    ----------
+    default
+        What it is if nobody sets it.
+    unit
+        Its unit; ``""`` for a pure number.
+    lower, upper
+        Bounds, both allowed.
+    """
+
+    default: float
+    unit: str
+    lower: float = -math.inf
+    upper: float = math.inf
+
+
+def _no_parameters(name: str, _value: float) -> None:
+    raise LookupError(name)
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One cell as NEURON objects, whatever mechanisms it is made of.
@@ -67,6 +100,16 @@ class Cell:
         The process whose variables are the :data:`NOISE_NAMES`, whose ``rng`` is its
         random stream and whose ``background()`` follows a change of time constants;
         None if the cell has no background.
+    conductances
+        For each section, a reference to the variable that takes a stimulus conductance
+        in uS, which acts from the next step on; what drives it (conductance times
+        reversal potential) belongs to the stimulus current.
+    assign
+        Sets one of :meth:`Model.parameters`, in its unit, by name; it acts from the
+        next time zero on.
+    states
+        For each (section, variable) of :meth:`Model.states`, what :func:`reference`
+        finds the variable in: a process, or a segment for mechanisms with a SUFFIX.
     """
 
     sections: Mapping[str, Any]
@@ -74,10 +117,16 @@ class Cell:
     currents: Mapping[str, Any]
     axial_resistance: float
     background: Any
+    conductances: Mapping[str, Any] = field(default_factory=dict)
+    assign: Callable[[str, float], None] = _no_parameters
+    states: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
 
 class Model(Protocol):
-    """What the simulation asks of a model."""
+    """What the simulation asks of a model.
+
+    :class:`livn_ipp.models.two_compartment.TwoCompartmentModel` answers most of it.
+    """
 
     @property
     def mechanisms(self) -> tuple[Path, ...]:
@@ -110,6 +159,26 @@ class Model(Protocol):
     @property
     def noise_spread(self) -> float:
         """Standard deviation over cells of the factor on ``g_e0`` and ``std_e``."""
+
+    @property
+    def amplitude_bounds(self) -> Mapping[str, tuple[float, float]]:
+        """Lowest and highest sample that the cells are made for, by input mode.
+
+        In the mode's unit (:data:`livn_ipp.stimulus.UNITS`); a mode that is not named
+        has no bounds.
+        """
+
+    def parameters(self, population: str) -> Mapping[str, Parameter]:
+        """Return what can be set on the population's cells, by name.
+
+        Those of a receptor are named ``section-RECEPTOR-name``.
+        """
+
+    def states(self, population: str) -> Mapping[tuple[str, str], str]:
+        """Return what else can be recorded: the unit of each (section, variable).
+
+        The unit of a pure number is ``""``.
+        """
 
     def receptors(self, population: str) -> frozenset[tuple[str, str]]:
         """Return the (section, receptor) pairs that the population's cells have."""

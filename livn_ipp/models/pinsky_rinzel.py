@@ -1,21 +1,25 @@
 """Two-compartment Pinsky-Rinzel cells with receptors and a fluctuating background."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from livn_ipp.errors import ConfigError
-from livn_ipp.models import MECHANISMS, Cell, Receptor, reference
+from livn_ipp.models import Cell, Receptor, reference
+from livn_ipp.models.two_compartment import (
+    BACKGROUND_STATES,
+    EXCITATORY_STATES,
+    Background,
+    Setting,
+    TwoCompartmentModel,
+    assigner,
+    compartment,
+    density,
+    potential,
+)
 
 __all__ = ["Background", "CellParameters", "PinskyRinzel"]
-
-_DENDRITE: Final = 60.0  # um from the soma
 
 
 @dataclass(frozen=True)
@@ -76,36 +80,6 @@ class CellParameters:
         return 1e-6 / siemens
 
 
-@dataclass(frozen=True)
-class Background:
-    """Two fluctuating conductances on the dendrite.
-
-    Ornstein-Uhlenbeck processes of Destexhe et al. (2001) Neuroscience 107:13-24, whose
-    time constants these are; the conductances are scaled far down, because a
-    dissociated culture is not in a high-conductance state.
-
-    Attributes
-    ----------
-    g_e0, g_i0
-        Means in uS.
-    std_e, std_i
-        Standard deviations in uS; conductances are cut at zero.
-    tau_e, tau_i
-        Time constants in ms.
-    E_e, E_i
-        Reversal potentials in mV.
-    """
-
-    g_e0: float = 0.15e-3
-    g_i0: float = 0.5e-3
-    std_e: float = 0.48e-3
-    std_i: float = 0.25e-3
-    tau_e: float = 2.728
-    tau_i: float = 10.49
-    E_e: float = 0.0
-    E_i: float = -75.0
-
-
 _CELLS: Final = MappingProxyType(
     {
         "EXC": CellParameters(),
@@ -133,13 +107,36 @@ _WEIGHTS: Final = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class PinskyRinzel:
+_MEMBRANES: Final = (("soma section", "cm"), ("dend section", "cm"))
+_SETTINGS: Final = MappingProxyType(
+    {
+        "cm": Setting("uF/cm2", _MEMBRANES, lower=1e-3),
+        "gl": density("gl", "soma", "dend"),
+        "el": potential("el", "soma", "dend"),
+        "gna": density("gna", "soma"),
+        "gk": density("gk", "soma"),
+        "gca": density("gca", "dend"),
+        "gkc": density("gkc", "dend"),
+        "gahp": density("gahp", "dend"),
+        "ena": potential("ena", "soma"),
+        "ek": potential("ek", "soma", "dend"),
+        "eca": potential("eca", "dend"),
+        "q_init": Setting("", (("dend", "q_init"),), 1.0, 0.0, 1.0),
+    }
+)
+_SOMA_STATES: Final = MappingProxyType({"h": "", "n": "", "rise": "uS", "decay": "uS"})
+_DENDRITE_STATES: Final = MappingProxyType(
+    {"s": "", "c": "", "q": "", "ca": "", **EXCITATORY_STATES, **BACKGROUND_STATES}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinskyRinzel(TwoCompartmentModel):
     """Pinsky-Rinzel cells: a spiking soma and a dendrite with calcium.
 
     Receptors are AMPA (decay 2 ms) and NMDA (3 and 80 ms, 1 mM magnesium; Jahr &
     Stevens 1990, J Neurosci 10:3178) on the dendrite and GABA_A (0.5 and 8 ms, -75 mV)
-    on the soma.
+    on the soma. Mean rates are within 0.3 % of the limit dt -> 0 up to dt = 0.05 ms.
 
     Parameters
     ----------
@@ -152,6 +149,8 @@ class PinskyRinzel:
         at the number of inputs per cell of the shipped cultures of 100 cells and more.
     noise_spread
         Standard deviation over cells of the factor on ``g_e0`` and ``std_e``.
+    depression
+        Depression of AMPA synapses; the weights were set without.
 
     Examples
     --------
@@ -160,106 +159,53 @@ class PinskyRinzel:
     [('dend', 'AMPA'), ('dend', 'NMDA'), ('soma', 'GABA_A')]
     >>> model.default_weight("EXC_EXC-dend-AMPA-weight")
     0.0011
+    >>> model.states("EXC")["soma", "n"]
+    ''
     """
 
     cells: Mapping[str, CellParameters] = field(default_factory=lambda: _CELLS)
     backgrounds: Mapping[str, Background] = field(default_factory=lambda: _BACKGROUNDS)
     weights: Mapping[str, float] = field(default_factory=lambda: _WEIGHTS)
-    noise_spread: float = 0.1
 
-    @property
-    def mechanisms(self) -> tuple[Path, ...]:
-        """Directories of ``.mod`` files that the cells need."""
-        return (MECHANISMS,)
+    def states(self, population: str) -> Mapping[tuple[str, str], str]:
+        """Return the unit of each (section, variable) that can be recorded.
 
-    @property
-    def sections(self) -> tuple[str, ...]:
-        """Names of the sections of a cell, the spiking one first."""
-        return ("soma", "dend")
-
-    @property
-    def celsius(self) -> float:
-        """Temperature in degrees Celsius (the kinetics hold at this one only)."""
-        return 36.0
-
-    @property
-    def v_init(self) -> float:
-        """Voltage of every section at time zero in mV."""
-        return -62.0
-
-    @property
-    def threshold(self) -> float:
-        """Somatic voltage whose upward crossing is a spike, in mV."""
-        return -10.0
-
-    @property
-    def hold(self) -> float:
-        """Interval in ms for which the background is constant."""
-        return 0.2
-
-    @property
-    def max_dt(self) -> float:
-        """The coarsest step in ms: mean rates within 0.3 % of the limit dt -> 0."""
-        return 0.05
-
-    def receptors(self, population: str) -> frozenset[tuple[str, str]]:
-        """Return the (section, receptor) pairs that the population's cells have."""
+        ``ca`` is the paper's dimensionless calcium level; ``rise`` and ``decay`` are
+        those of GABA_A on the soma and of NMDA on the dendrite.
+        """
         self._parameters(population)
-        return frozenset({("dend", "AMPA"), ("dend", "NMDA"), ("soma", "GABA_A")})
+        soma = {("soma", name): unit for name, unit in _SOMA_STATES.items()}
+        dend = {("dend", name): unit for name, unit in _DENDRITE_STATES.items()}
+        return soma | dend
 
-    def default_weight(self, name: str) -> float:
-        """Return the default weight in uS of ``POST_PRE-section-RECEPTOR-weight``.
+    def settings(self, population: str) -> Mapping[str, Setting]:
+        """Return where each of the population's parameters goes."""
+        return {**_SETTINGS, **super().settings(population)}
 
-        Raises
-        ------
-        ConfigError
-            If the model knows no such connection.
-        """
-        if name not in self.weights:
-            raise ConfigError(
-                f"PinskyRinzel has no default for {name}; give one in "
-                f"PinskyRinzel(weights=...)"
-            )
-        return self.weights[name]
-
-    def default_noise(self, population: str) -> dict[str, float]:
-        """Return the population's default background."""
-        background = self.backgrounds.get(population)
-        if background is None:
-            raise ConfigError(
-                f"PinskyRinzel has no background for population {population!r}, only "
-                f"for {sorted(self.backgrounds)}; give one in "
-                f"PinskyRinzel(backgrounds=...)"
-            )
-        return asdict(background)
-
-    def points(
-        self, positions: NDArray[np.float64], orientations: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return where a field acts on each section: [n, sections, 3] in um.
-
-        The dendrite is taken at 60 um from the soma, parallel to the electrodes' plane.
-        """
-        flat = np.zeros_like(orientations)
-        direction = np.stack([np.cos(orientations), np.sin(orientations), flat], axis=1)
-        return np.stack([positions, positions + _DENDRITE * direction], axis=1)
+    def default(self, population: str, name: str) -> float:
+        """Return the value of a parameter that nobody has set."""
+        if name in _SETTINGS:
+            return float(getattr(self._parameters(population), name))
+        return super().default(population, name)
 
     def build(self, h: Any, population: str, gid: int) -> Cell:
         """Make one cell with NEURON's interpreter `h`."""
         parameters = self._parameters(population)
+        resistance = parameters.axial_resistance
         soma, dend = (
-            _compartment(h, f"{population}[{gid}].{name}", parameters)
-            for name in self.sections
+            compartment(h, f"{population}[{gid}].{s}", parameters.surface, resistance)
+            for s in self.sections
         )
         dend.connect(soma(1), 0)
         at_soma = h.livn_pr_soma(soma(0.5))
         at_dend = h.livn_pr_dendrite(dend(0.5))
-        _assign(at_soma, parameters, ("gna", "gk", "ena"))
-        _assign(at_dend, parameters, ("gca", "gkc", "gahp", "eca", "q_init"))
-        for process in (at_soma, at_dend):
-            _assign(process, parameters, ("gl", "el", "ek"))
-            process.surface = parameters.surface
+        at_soma.surface = at_dend.surface = parameters.surface
         at_dend.hold = self.hold
+        owners = {"soma": at_soma, "dend": at_dend}
+        membranes = {"soma section": soma, "dend section": dend}
+        assign = assigner(self.settings(population), owners | membranes)
+        for name, parameter in self.parameters(population).items():
+            assign(name, parameter.default)
         return Cell(
             sections={"soma": soma, "dend": dend},
             receptors={
@@ -271,8 +217,14 @@ class PinskyRinzel:
                 "soma": reference(at_soma, "i_stim"),
                 "dend": reference(at_dend, "i_stim"),
             },
-            axial_resistance=parameters.axial_resistance,
+            axial_resistance=resistance,
             background=at_dend,
+            conductances={
+                "soma": reference(at_soma, "g_stim"),
+                "dend": reference(at_dend, "g_stim"),
+            },
+            assign=assign,
+            states={state: owners[state[0]] for state in self.states(population)},
         )
 
     def _parameters(self, population: str) -> CellParameters:
@@ -283,20 +235,6 @@ class PinskyRinzel:
             )
         return self.cells[population]
 
-
-def _compartment(h: Any, name: str, parameters: CellParameters) -> Any:
-    section = h.Section(name=name)
-    side = math.sqrt(parameters.surface / math.pi)
-    section.L = section.diam = side
-    section.nseg = 1
-    section.cm = parameters.cm
-    # Two half cylinders lie between midpoints: R[MOhm] = 0.01 Ra L / (pi diam^2 / 4).
-    section.Ra = parameters.axial_resistance * math.pi * side / 4 / 0.01
-    return section
-
-
-def _assign(process: Any, parameters: CellParameters, names: tuple[str, ...]) -> None:
-    for name in names:
-        value = getattr(parameters, name)
-        density = name.startswith("g")
-        setattr(process, name, value * 1e-3 if density else value)
+    def _check(self, population: str) -> None:
+        self._parameters(population)
+        super()._check(population)

@@ -33,6 +33,9 @@ _COMMENTS: Final = re.compile(
     r"COMMENT.*?ENDCOMMENT|:.*?$|\?.*?$", re.DOTALL | re.MULTILINE
 )
 
+# Mechanisms belong to the process, as NEURON does: the libraries it has loaded.
+_loaded: set[str] = set()
+
 
 def cache_directory() -> Path:
     """Return where compiled mechanisms are kept.
@@ -52,7 +55,8 @@ def mechanism_names(directories: Sequence[Path]) -> list[str]:
     Examples
     --------
     >>> mechanism_names([MECHANISMS])
-    ['livn_pr_dendrite', 'livn_pr_soma']
+    ['livn_brk_dendrite', 'livn_brk_soma', 'livn_inputs', 'livn_pr_dendrite',
+     'livn_pr_soma']
     """
     names = []
     for path in _sources(directories):
@@ -106,27 +110,39 @@ def compiled(directories: Sequence[Path] = (MECHANISMS,)) -> Path:
 def load(h: Any, directories: Sequence[Path] = (MECHANISMS,)) -> None:
     """Make the directories' mechanisms known to NEURON's interpreter `h`.
 
+    Each directory becomes a library of its own, loaded once per process.
+
     Raises
     ------
     ConfigError
-        If only some of them are already known: another library uses their names.
+        If a name is already known from another library, or from an earlier state of
+        the same files: NEURON cannot forget a mechanism.
     """
-    names = mechanism_names(directories)
-    known = [name for name in names if hasattr(h, name)]
-    if len(known) == len(names):
+    for directory in dict.fromkeys(Path(directory) for directory in directories):
+        _load(h, directory)
+
+
+def _load(h: Any, directory: Path) -> None:
+    names = mechanism_names([directory])
+    place = _place([directory])
+    if place.name in _loaded:
         return
+    known = [name for name in names if hasattr(h, name)]
     if known:
         raise ConfigError(
-            f"NEURON already knows mechanisms named {known} from another library, but "
-            f"not {sorted(set(names) - set(known))}; give your mechanisms other names"
+            f"NEURON already knows mechanisms named {known}, though not from the files "
+            f"that are now in {directory}; if you changed them, restart the process "
+            f"(the kernel, the cluster), else give your mechanisms other names"
         )
-    h.nrn_load_dll(str(compiled(directories)))
+    library = compiled([directory])
+    h.nrn_load_dll(str(library))
     absent = [name for name in names if not hasattr(h, name)]
     if absent:
         raise PreflightError(
-            f"the library {compiled(directories)} lacks {absent}; delete its directory "
-            f"to have it compiled again"
+            f"the library {library} lacks {absent}; delete its directory to have it "
+            f"compiled again"
         )
+    _loaded.add(place.name)
 
 
 def findings() -> list[Finding]:
@@ -153,6 +169,12 @@ def findings() -> list[Finding]:
 
 
 def _sources(directories: Sequence[Path]) -> list[Path]:
+    for directory in directories:
+        if not directory.is_dir():
+            raise ConfigError(
+                f"there is no directory {directory} on {platform.node()}; a model's "
+                f".mod files must be on a file system that every rank sees"
+            )
     paths = [path for directory in directories for path in directory.glob("*.mod")]
     if not paths:
         raise ConfigError(f"no .mod files in {', '.join(map(str, directories))}")

@@ -21,6 +21,11 @@ See the soma for how one point process per compartment keeps its promises. Beyon
   standard deviation, so that its mean and deviation may change at any time; call
   background() after a change.
 - rng is the process's own stream; its identity fixes the realisation.
+- AMPA may depress (use > 0): each connection keeps the fraction of its transmitter
+  that is available and the time of its latest event,
+      Tsodyks & Markram (1997) Proc Natl Acad Sci USA 94:719-723.
+  Events of one connection come in the order of time, and what they release is
+  rounded to the grid of weights (2^-36 uS), so order still has no influence.
 - Values of a step are held in LOCAL variables: the translator reads every other one
   from memory each time it is named.
 ENDCOMMENT
@@ -29,10 +34,11 @@ NEURON {
     THREADSAFE
     POINT_PROCESS livn_pr_dendrite
     NONSPECIFIC_CURRENT i
-    RANGE surface, gca, gkc, gahp, gl, eca, ek, el, ca, q, q_init
-    RANGE ampa
+    RANGE surface, gca, gkc, gahp, gl, eca, ek, el, q_init
+    RANGE i, s, c, ca, q, ampa, rise, decay
+    RANGE use, tau_rec
     RANGE g_e0, g_i0, std_e, std_i, tau_e, tau_i, E_e, E_i, hold, g_e, g_i
-    RANGE i_stim
+    RANGE i_stim, g_stim
     GLOBAL s_inf, c_inf, keep_s, keep_c, unblocked
     GLOBAL keep_ampa, keep_rise, keep_decay, peak
     RANDOM rng
@@ -61,6 +67,8 @@ PARAMETER {
     tau_decay = 80 (ms)
     e_exc = 0      (mV)
     mg = 1         (mM)
+    use = 0        : fraction of the available transmitter; 0 for no depression
+    tau_rec = 400  (ms)
     q_init = 0.004
     g_e0 = 0       (uS)
     g_i0 = 0       (uS)
@@ -72,6 +80,7 @@ PARAMETER {
     E_i = -75      (mV)
     hold = 0.2     (ms)
     i_stim = 0     (nA) : positive depolarises
+    g_stim = 0     (uS) : its reversal potential enters through i_stim
 }
 
 ASSIGNED {
@@ -79,6 +88,7 @@ ASSIGNED {
     i (nA)
     dt (ms)
     g (uS)
+    total (uS)
     driving (nA)
     ca_max (uS)
     kc_max (uS)
@@ -157,9 +167,10 @@ INITIAL { LOCAL t_peak
 }
 
 BREAKPOINT {
-    CONDUCTANCE g
+    CONDUCTANCE total
     SOLVE advance
-    i = g*v - driving - i_stim
+    total = g + g_stim
+    i = total*v - driving - i_stim
 }
 
 PROCEDURE background() {
@@ -299,9 +310,18 @@ FUNCTION linoid(x, width) {
     }
 }
 
-NET_RECEIVE(weight_ampa (uS), weight_nmda (uS)) {
+NET_RECEIVE(weight_ampa (uS), weight_nmda (uS), available, last (ms)) {
     INITIAL { : without this block NEURON zeroes all but the first weight at finitialize
+        available = 1
+        last = 0
     }
-    ampa_arrived = ampa_arrived + weight_ampa
+    if (use > 0) {
+        available = 1 - (1 - available)*exp((last - t)/tau_rec)
+        last = t
+        ampa_arrived = ampa_arrived + floor(weight_ampa*available*68719476736 + 0.5)/68719476736
+        available = available*(1 - use)
+    } else {
+        ampa_arrived = ampa_arrived + weight_ampa
+    }
     nmda_arrived = nmda_arrived + weight_nmda
 }

@@ -16,11 +16,11 @@ then visits each cell once per step. How it keeps its promises:
   acts; without this the firing rate is several percent low.
 - An event only adds to `arrived`. The state step consumes it, so the order of
   simultaneous events has no influence if the weights lie on a dyadic grid.
-- The current is linear in v during a step (CONDUCTANCE g).
+- The current is linear in v during a step (CONDUCTANCE).
 - A receptor that has decayed to nothing is set to zero: denormal numbers are slow.
 
 Channel and receptor parameters are read when the simulation is initialised;
-i_stim may change at any time.
+i_stim and g_stim may change at any time.
 ENDCOMMENT
 
 NEURON {
@@ -28,7 +28,7 @@ NEURON {
     POINT_PROCESS livn_pr_soma
     NONSPECIFIC_CURRENT i
     RANGE surface, gna, gk, gl, ena, ek, el
-    RANGE i_stim
+    RANGE i, h, n, rise, decay, i_stim, g_stim
     GLOBAL m_inf, h_inf, n_inf, keep_h, keep_n
     GLOBAL keep_rise, keep_decay, peak
 }
@@ -53,6 +53,7 @@ PARAMETER {
     tau_decay = 8  (ms)
     e_gaba = -75   (mV)
     i_stim = 0     (nA) : positive depolarises
+    g_stim = 0     (uS) : its reversal potential enters through i_stim
 }
 
 ASSIGNED {
@@ -60,6 +61,7 @@ ASSIGNED {
     i (nA)
     dt (ms)
     g (uS)
+    total (uS)
     driving (nA)
     v_before (mV)
     na_max (uS)
@@ -99,9 +101,10 @@ INITIAL { LOCAL t_peak
 }
 
 BREAKPOINT {
-    CONDUCTANCE g
+    CONDUCTANCE total
     SOLVE advance
-    i = g*v - driving - i_stim
+    total = g + g_stim
+    i = total*v - driving - i_stim
 }
 
 PROCEDURE advance() { LOCAL hn, nn, r, d
