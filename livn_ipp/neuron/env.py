@@ -1,5 +1,6 @@
 """Env: one culture on one subworld, and the loop that simulates it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -36,9 +37,11 @@ class Env(Configurable):
     Parameters
     ----------
     system
-        A system directory, the name of a shipped culture, or a System.
+        A system directory, the name of a shipped culture, a System, or a number of
+        unconnected cells, also by population, such as ``{"EXC": 3, "INH": 5}``.
     model
-        Dynamics of cells and synapses; Pinsky-Rinzel cells by default.
+        Dynamics of cells and synapses; by default what the system's ``model.json``
+        names, or else Pinsky-Rinzel cells.
     io
         The electrodes; by default the system's own.
     seed
@@ -79,7 +82,7 @@ class Env(Configurable):
 
     def __init__(
         self,
-        system: System | str | Path,
+        system: System | str | Path | int | Mapping[str, int],
         model: Model | None = None,
         io: MEA | None = None,
         seed: int = 123,
@@ -87,7 +90,7 @@ class Env(Configurable):
         subworld_size: int | None = None,
     ) -> None:
         culture = System(system)
-        dynamics: Model = PinskyRinzel() if model is None else model
+        dynamics: Model = model or culture.default_model() or PinskyRinzel()
         self.io = culture.default_io() if io is None else io
         super().__init__(culture, dynamics, Electrodes(self.io, culture, dynamics))
         self.seed = _key("seed", seed)
@@ -107,6 +110,35 @@ class Env(Configurable):
     def active_gids(self) -> NDArray[np.uint32]:
         """The cells that this rank simulates."""
         return own_gids(self.system, self.subworld)
+
+    def selection(
+        self, select: Any, method: str = "first", bounds: ArrayLike | None = None
+    ) -> Self:
+        """Simulate some of the culture's cells only.
+
+        Connections from and onto other cells vanish; :attr:`system` becomes the culture
+        of the chosen cells. A later selection replaces this one. Everything that is
+        random about a cell stays as it is in the whole culture.
+
+        Parameters
+        ----------
+        select, method, bounds
+            As :meth:`livn_ipp.system.System.selection` takes them, ``"random"`` being
+            keyed by the environment's seed; None for all cells.
+
+        Raises
+        ------
+        ConfigError
+            If the network is built already, or the cells cannot be chosen.
+        """
+        if self._simulation is not None:
+            raise ConfigError(
+                "the network is built already; call selection() before init(), or "
+                "close() first"
+            )
+        self.system = self.system.whole.select(select, method, bounds, self.seed)
+        self._electrodes = Electrodes(self.io, self.system, self.model)
+        return self
 
     def init(self) -> Self:
         """Build the network. Collective; an Env that this process held is closed."""

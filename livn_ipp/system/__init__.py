@@ -1,6 +1,8 @@
-"""A culture on disk: the system directory, its files and its generator."""
+"""A culture: from a system directory, or unconnected cells; and its generator."""
 
-from livn_ipp.system.directory import Projection, System
 from livn_ipp.system.layout import shipped
+from livn_ipp.system.parallel import ParallelSystem
+from livn_ipp.system.source import Projection
+from livn_ipp.system.system import System
 
-__all__ = ["Projection", "System", "shipped"]
+__all__ = ["ParallelSystem", "Projection", "System", "shipped"]

@@ -1,15 +1,17 @@
 """Attributes that every cell has: its position and its dendrite's direction."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp.errors import SystemFormatError
+from livn_ipp.system.keyed import uniform
 from livn_ipp.system.layout import ANGLE, COORDINATES
 from livn_ipp.system.neuroh5 import Reader
 
-__all__ = ["coordinates", "orientations"]
+__all__ = ["coordinates", "hashed_angles", "orientations"]
 
 _Ranges = Mapping[str, tuple[int, int]]
 
@@ -41,10 +43,15 @@ def orientations(file: Reader, ranges: _Ranges) -> NDArray[np.float64]:
     angles = [
         _one_per_cell(file, name, count, *ANGLE)
         if file.has(f"Populations/{name}/{'/'.join(ANGLE)}")
-        else _hashed_angles(start, count)
+        else hashed_angles(np.arange(start, start + count))
         for name, (start, count) in ranges.items()
     ]
     return np.concatenate([np.zeros(0), *angles])
+
+
+def hashed_angles(gids: NDArray[Any]) -> NDArray[np.float64]:
+    """Directions in rad that look random but depend on the gid only."""
+    return 2 * np.pi * uniform(gids)
 
 
 def _one_per_cell(
@@ -63,14 +70,3 @@ def _one_per_cell(
     values = np.empty(count)
     values[ragged.cells] = ragged.values
     return values
-
-
-def _hashed_angles(start: int, count: int) -> NDArray[np.float64]:
-    """Directions in rad that look random but depend on the gid only."""
-    # SplitMix64 (Steele, Lea & Flood 2014, OOPSLA); it wraps around on purpose.
-    bits = np.arange(start + 1, start + 1 + count, dtype=np.uint64)
-    bits *= np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
-    return 2 * np.pi * (bits >> np.uint64(11)).astype(np.float64) / 2.0**53

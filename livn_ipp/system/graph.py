@@ -45,6 +45,13 @@ class Graph:
                 stacklevel=3,
             )
 
+    @property
+    def uuid(self) -> str | None:
+        """The architecture's identity, to which stored selections refer."""
+        architecture = self._content.get("architecture")
+        found = architecture.get("uuid") if isinstance(architecture, dict) else None
+        return found if isinstance(found, str) else None
+
     def synapses(self, pre: str, post: str) -> dict[str, Any]:
         """Describe the synapses of a projection: sections, receptors, delay."""
         # As in livn only the first entry counts.

@@ -1,0 +1,416 @@
+"""System: what a culture is made of, wherever it comes from."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from livn_ipp.errors import ConfigError, SystemFormatError
+from livn_ipp.io import MEA
+from livn_ipp.system.connectivity import connectivity_matrix
+from livn_ipp.system.directory import Directory
+from livn_ipp.system.selection import Selected, choose
+from livn_ipp.system.source import Projection, Source, range_of
+from livn_ipp.system.unconnected import Unconnected, checked_counts
+
+__all__ = ["System"]
+
+
+class System:
+    """A culture: cells, their connections, electrodes and parameters.
+
+    Parameters
+    ----------
+    origin
+        A system directory, the name of a shipped culture such as ``"EI1"``, a number of
+        unconnected cells, such numbers by population, or another System.
+
+    Attributes
+    ----------
+    source : Source
+        Where all of it is read.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such directory, or not a single cell.
+    SystemFormatError
+        If a file is missing, or ``graph.json`` is broken or too new. What is wrong
+        within other files shows when they are read, or by :meth:`validate`.
+
+    Examples
+    --------
+    >>> system = System("EI1")
+    >>> system
+    System(EI1: 8 EXC, 2 INH)
+    >>> system.population_of([0, 9]).tolist()
+    ['EXC', 'INH']
+    >>> system.projection("EXC", "INH", gids=[9]).post_gids.tolist()
+    [9, 9, 9, 9, 9, 9, 9, 9]
+    >>> system.select(0.5)
+    System(EI1: 4 of 8 EXC, 1 of 2 INH)
+    """
+
+    def __init__(self, origin: "str | Path | int | Mapping[str, int] | System") -> None:
+        self.source: Source = _source(origin)
+
+    @property
+    def name(self) -> str:
+        """Name of the culture: the last part of its path."""
+        return self.source.name
+
+    @property
+    def path(self) -> Path:
+        """The system directory.
+
+        Raises
+        ------
+        ConfigError
+            If the system has none.
+        """
+        if self.source.path is None:
+            raise ConfigError(f"{self.name} was made in memory; it has no directory")
+        return self.source.path
+
+    @property
+    def population_ranges(self) -> dict[str, tuple[int, int]]:
+        """First gid and number of cells of each population, by first gid.
+
+        A selection does not change them.
+        """
+        return dict(self.source.ranges)
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Names of the populations, by first gid."""
+        return tuple(self.source.ranges)
+
+    @property
+    def gids(self) -> NDArray[np.uint32]:
+        """All cells, ascending; of a selection only those chosen."""
+        return self.source.gids
+
+    @property
+    def num_cells(self) -> int:
+        """Number of cells."""
+        return len(self.gids)
+
+    num_neurons = num_cells  # livn's name
+
+    @property
+    def population_counts(self) -> dict[str, int]:
+        """Number of cells of each population; of a selection only those chosen."""
+        ends = {name: start + n for name, (start, n) in self.source.ranges.items()}
+        return {
+            name: int(
+                np.searchsorted(self.gids, end)
+                - np.searchsorted(self.gids, self.source.ranges[name][0])
+            )
+            for name, end in ends.items()
+        }
+
+    def population_of(self, gids: ArrayLike) -> NDArray[np.str_]:
+        """Name of each cell's population.
+
+        Raises
+        ------
+        ConfigError
+            If the system has no such cell.
+        """
+        wanted = np.asarray(gids)
+        unknown = np.setdiff1d(wanted, self.gids)
+        if len(unknown):
+            raise ConfigError(f"{self.name} has no cell {unknown[0]}")
+        ranges = self.source.ranges
+        starts = [start for start, count in ranges.values() if count]
+        names = [name for name, (_, count) in ranges.items() if count]
+        return np.array(names)[np.searchsorted(starts, wanted, side="right") - 1]
+
+    def coordinates(self, population: str | None = None) -> NDArray[np.float64]:
+        """Positions of the cells.
+
+        Parameters
+        ----------
+        population
+            The cells' population; all cells if None.
+
+        Returns
+        -------
+        array [n, 4]
+            Rows (gid, x, y, z) in um, by gid.
+        """
+        rows = self.source.coordinates
+        if population is None:
+            return rows
+        start, count = range_of(self.source.ranges, population, self.name)
+        first, end = np.searchsorted(self.gids, [start, start + count])
+        return rows[first:end]
+
+    def orientations(self) -> NDArray[np.float64]:
+        """Direction of each cell's dendrite in the plane.
+
+        Returns
+        -------
+        array [num_cells]
+            Angle to the x axis in rad, by gid; hashed from the gid where the file holds
+            none.
+        """
+        return self.source.orientations
+
+    @property
+    def projections(self) -> tuple[tuple[str, str], ...]:
+        """The (presynaptic, postsynaptic) pairs of populations that are connected."""
+        return self.source.projections
+
+    def projection(
+        self, pre: str, post: str, gids: ArrayLike | None = None
+    ) -> Projection:
+        """Read the connections from one population to another.
+
+        Parameters
+        ----------
+        pre, post
+            The populations.
+        gids
+            Read connections onto these cells only; gids of other populations count for
+            nothing, so a rank may pass all its cells.
+
+        Raises
+        ------
+        ConfigError
+            If these populations are not connected.
+        """
+        if (pre, post) not in self.projections:
+            raise ConfigError(
+                f"{self.name} has no projection from {pre!r} to {post!r}; "
+                f"it has {list(self.projections)}"
+            )
+        onto = None if gids is None else np.asarray(gids)
+        return self.source.projection(pre, post, onto)
+
+    def connectivity_matrix(
+        self, pre: str | None = None, post: str | None = None, *, sparse: bool = False
+    ) -> Any:
+        """Arrange the connections' weight factors by cells.
+
+        Parameters
+        ----------
+        pre, post
+            Populations of the rows and of the columns; all cells if None.
+        sparse
+            Return a ``scipy.sparse.csr_array``, for large cultures.
+
+        Returns
+        -------
+        array [n_pre, n_post]
+            Entry (i, j) is the sum of the weight factors of all connections from the
+            i-th to the j-th cell by gid, negative where the projection is inhibitory,
+            zero where nothing connects them.
+
+        Examples
+        --------
+        >>> matrix = System("EI1").connectivity_matrix("INH", "EXC")
+        >>> matrix.shape, bool((matrix < 0).all())
+        ((2, 8), True)
+        """
+        return connectivity_matrix(self.source, pre, post, sparse=sparse)
+
+    def synapses(self, pre: str, post: str) -> dict[str, Any]:
+        """Describe the synapses of a projection: sections, receptors, delay."""
+        return self.source.synapses(pre, post)
+
+    def selection(
+        self,
+        select: Any,
+        method: str = "first",
+        bounds: ArrayLike | None = None,
+        seed: int = 123,
+    ) -> dict[str, NDArray[np.uint32]]:
+        """Choose cells.
+
+        Parameters
+        ----------
+        select
+            A whole number: so many cells, shared out over the populations in proportion
+            to their sizes. A fraction, above 0 and up to 1: of each population, or of
+            the area if the method is ``"patch"``. A dict: a number, a fraction or a
+            list of gids for each population, none of those left out. A string: the
+            selection stored as ``selection/<name>.json``. None: all cells, or with
+            `bounds` those inside.
+        method
+            ``"first"``: by gid. ``"random"``: by a random number keyed by seed and gid,
+            so a larger selection contains the smaller ones. ``"patch"``: those in the
+            smallest box around the culture's centre, of the culture's proportions.
+        bounds
+            ``[[x0, y0], [x1, y1]]`` in um: the patch itself, whatever `select` is.
+        seed
+            Key of ``"random"``.
+
+        Returns
+        -------
+        dict
+            The chosen gids, ascending, by population; the same on every rank.
+
+        Raises
+        ------
+        ConfigError
+            If there are not so many cells, none is chosen, or an argument has no
+            meaning.
+        SystemFormatError
+            If the stored selection is broken or was made for another culture.
+
+        Examples
+        --------
+        >>> chosen = System("EI1").selection({"EXC": 3, "INH": [9]})
+        >>> {name: gids.tolist() for name, gids in chosen.items()}
+        {'EXC': [0, 1, 2], 'INH': [9]}
+        """
+        kept = self.select(select, method, bounds, seed)
+        of = kept.population_of(kept.gids)
+        return {name: kept.gids[of == name] for name in kept.populations}
+
+    def select(
+        self,
+        select: Any,
+        method: str = "first",
+        bounds: ArrayLike | None = None,
+        seed: int = 123,
+    ) -> "System":
+        """Return the culture with the chosen cells only; see :meth:`selection`.
+
+        Connections from and onto other cells vanish. Everything that is random about a
+        cell stays as it is in the whole culture.
+        """
+        if select is None and bounds is None:
+            return self._of(self.source)
+        gids = choose(self.source, select, method, bounds, seed)
+        name = select if isinstance(select, str) else None
+        return self._of(Selected(self.source, gids, name))
+
+    @property
+    def whole(self) -> "System":
+        """The culture without a selection."""
+        source = self.source
+        while isinstance(source, Selected):
+            source = source.whole
+        return self._of(source)
+
+    @property
+    def selections(self) -> list[str]:
+        """Names of the stored selections."""
+        return self.source.documents("selection")
+
+    @property
+    def selection_name(self) -> str | None:
+        """Name of the stored selection that this is; None if it is none."""
+        return self.source.selection_name
+
+    def default_io(self) -> MEA | None:
+        """Read the electrode array of ``mea.json``; None if there is none."""
+        return self.source.default_io()
+
+    def default_params(self, name: str | None = None) -> dict[str, Any]:
+        """Read ``params/<name>.json``, by model class and group; ``{}`` if absent.
+
+        Parameters
+        ----------
+        name
+            By default that of the stored selection, if there are parameters for it,
+            and else ``"default"``.
+        """
+        names = [self.selection_name, "default"] if name is None else [name]
+        for each in names:
+            document = each and self.source.document("params", each)
+            if document:
+                return document
+        return {}
+
+    def default_model(self) -> Any:
+        """Build the model of ``model.json``; None if there is none.
+
+        Raises
+        ------
+        SystemFormatError
+            If the file is broken or its class cannot be made here, as a model of livn.
+        """
+        document = self.source.document("", "model")
+        if document is None:
+            return None
+        return _model(self.path / "model.json", document)
+
+    @property
+    def bounding_box(self) -> NDArray[np.float64]:
+        """Lowest and highest corner [2, 3] of the culture in um."""
+        return self.source.bounding_box
+
+    @property
+    def center_point(self) -> NDArray[np.float64]:
+        """Centre (x, y, z) of the bounding box in um."""
+        centre: NDArray[np.float64] = self.bounding_box.mean(axis=0)
+        return centre
+
+    def digest(self) -> str:
+        """Fingerprint of all that is simulated; equal on ranks that agree."""
+        return self.source.digest
+
+    def validate(self) -> Self:
+        """Read everything once: raise SystemFormatError for the first fault found."""
+        self.source.validate()
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.source)
+
+    def __repr__(self) -> str:
+        counts = self.population_counts
+        parts = [
+            f"{n} {name}" if n == counts[name] else f"{counts[name]} of {n} {name}"
+            for name, (_, n) in self.population_ranges.items()
+        ]
+        return f"{type(self).__name__}({self.name}: {', '.join(parts)})"
+
+    def _of(self, source: Source) -> Self:
+        return _restored(type(self), source)
+
+
+_S = TypeVar("_S", bound=System)
+
+
+def _restored(kind: type[_S], source: Source) -> _S:
+    system = kind.__new__(kind)
+    system.source = source
+    return system
+
+
+def _source(origin: Any) -> Source:
+    if isinstance(origin, System):
+        return origin.source
+    if isinstance(origin, Mapping) or (
+        isinstance(origin, (int, np.integer)) and not isinstance(origin, bool)
+    ):
+        counts = checked_counts(origin)
+        return Unconnected(counts, None, "unconnected")
+    return Directory(origin)
+
+
+def _model(path: Path, document: dict[str, Any]) -> Any:
+    name, kwargs = document.get("cls"), document.get("kwargs", {})
+    if not isinstance(name, str) or "." not in name or not isinstance(kwargs, dict):
+        raise SystemFormatError(
+            path, "cls", "a class as 'package.module.Class' with kwargs is due"
+        )
+    module, _, attribute = name.rpartition(".")
+    try:
+        model = getattr(importlib.import_module(module), attribute)(**kwargs)
+    except Exception as error:
+        raise SystemFormatError(
+            path, "cls", f"{name} cannot be made here ({error}); pass model=..."
+        ) from error
+    if not callable(getattr(model, "build", None)):
+        raise SystemFormatError(
+            path, "cls", f"{name} is no model of livn_ipp; pass model=..."
+        )
+    return model
