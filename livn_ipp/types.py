@@ -167,7 +167,11 @@ def _no_space(owner: object, name: str) -> ConfigError:
 
 
 class Backend(Protocol):
-    """What a worker needs of the environment that it holds, on each rank."""
+    """What a worker needs of the environment that it holds, on each rank.
+
+    A class whose ranks simulate one network together also says ``multirank = True``;
+    to any other a ``subworld_size`` above 1 is refused.
+    """
 
     def init(self) -> Self:
         """Build the network."""
@@ -190,6 +194,14 @@ class Backend(Protocol):
 
 class EnvFactory(Protocol):
     """Builds the environment of each rank; the cluster knows no more of simulation."""
+
+    @property
+    def name(self) -> str:
+        """What the backend is called in messages."""
+
+    @property
+    def multirank(self) -> bool:
+        """Whether the ranks of a subworld simulate one network together."""
 
     def prepare(self, comm: Any, subworld_size: int) -> Subworld:
         """Partition the world; collective over all ranks of `comm`.

@@ -28,6 +28,8 @@ from livn_ipp.types import Decoding, Encoding
 class Tally:
     """An environment that remembers what was done to it."""
 
+    multirank = True
+
     def __init__(self, system, model=None, io=None, seed=123, comm=None):
         self.subworld, self.comm = comm, comm.comm
         self.weights = {}

@@ -1,14 +1,16 @@
-"""Which environment a worker builds: ours on NEURON, or a user's own."""
+"""Which environment a worker builds: ours on NEURON, livn's, or a user's own."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from livn_ipp.env.livn import LivnEnv, simulator
 from livn_ipp.errors import ConfigError
 from livn_ipp.subworld import Subworld
 from livn_ipp.types import EnvFactory
 
-__all__ = ["BackendFactory", "NeuronFactory", "factory_for"]
+__all__ = ["BackendFactory", "NeuronFactory", "check_ranks", "factory_for"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class NeuronFactory:
     model: Any = None
     io: Any = None
     seed: int = 123
+
+    name: ClassVar[str] = "neuron"
+    multirank: ClassVar[bool] = True
 
     def prepare(self, comm: Any, subworld_size: int) -> Subworld:
         """Boot NEURON and partition the world."""
@@ -51,7 +56,7 @@ class NeuronFactory:
 
 @dataclass(frozen=True)
 class BackendFactory:
-    """Builds an environment of a user's own class.
+    """Builds an environment of another class.
 
     Attributes
     ----------
@@ -61,6 +66,10 @@ class BackendFactory:
         it has to return.
     system, model, io, seed
         Passed on.
+    name
+        What the backend is called in messages.
+    multirank
+        Whether its ranks simulate one network together.
     """
 
     backend: Callable[..., Any]
@@ -68,9 +77,12 @@ class BackendFactory:
     model: Any = None
     io: Any = None
     seed: int = 123
+    name: str = "backend"
+    multirank: bool = False
 
     def prepare(self, comm: Any, subworld_size: int) -> Subworld:
         """Split the world into consecutive ranks."""
+        check_ranks(self, subworld_size)
         if comm is None:
             return Subworld()
         rank = comm.Get_rank()
@@ -88,21 +100,50 @@ class BackendFactory:
         return {}
 
 
+def check_ranks(factory: EnvFactory, subworld_size: int) -> None:
+    """Refuse several ranks to a backend that would simulate the whole on each.
+
+    Raises
+    ------
+    ConfigError
+        If `subworld_size` is more than the backend can use.
+    """
+    if subworld_size > 1 and not factory.multirank:
+        raise ConfigError(
+            f"the backend {factory.name} cannot divide a culture among ranks: with "
+            f"subworld_size={subworld_size} each rank would simulate all cells, and "
+            f"every spike would be counted {subworld_size} times. Use subworld_size=1 "
+            "and more workers (num_workers=), or backend='neuron'. A class of your own "
+            "whose ranks share one network says so: multirank = True"
+        )
+
+
 def factory_for(
-    backend: str | Callable[..., Any], system: str, model: Any, io: Any, seed: int
+    backend: str | Callable[..., Any], system: Any, model: Any, io: Any, seed: int
 ) -> EnvFactory:
     """Choose the factory of a backend.
 
     Raises
     ------
     ConfigError
-        If the backend is neither ``"neuron"`` nor callable.
+        If the backend is neither ``"neuron"`` nor ``"livn"`` nor callable.
+    PreflightError
+        If it is ``"livn"`` and livn cannot be used.
     """
     if backend == "neuron":
         return NeuronFactory(system, model, io, seed)
+    if backend == "livn":
+        found = simulator()
+        # Every worker runs what the controller found, whatever its own surroundings.
+        build = functools.partial(LivnEnv, livn_backend=found)
+        return BackendFactory(
+            build, system, model, io, seed, f"livn ({found})", LivnEnv.multirank
+        )
     if callable(backend):
-        return BackendFactory(backend, system, model, io, seed)
+        name = getattr(backend, "__name__", type(backend).__name__)
+        multirank = bool(getattr(backend, "multirank", False))
+        return BackendFactory(backend, system, model, io, seed, name, multirank)
     raise ConfigError(
-        f"unknown backend {backend!r}: use 'neuron', or a class as "
+        f"unknown backend {backend!r}: use 'neuron', 'livn', or a class as "
         "livn_ipp.types.Backend describes"
     )

@@ -1,0 +1,243 @@
+"""The calls of a distributed environment: submit, wait, gather."""
+
+import concurrent.futures
+import hashlib
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.dispatcher import CallSpec, Dispatcher
+from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.decoding import GatherAndMerge, Pipe, Slice
+from livn_ipp.env.responses import Responses
+
+__all__ = ["Calls"]
+
+
+class Calls(ABC):
+    """Calls on the workers of a cluster, each with its own trial."""
+
+    def __init__(self) -> None:
+        self._trials = itertools.count()
+        self._responses = Responses()
+
+    def clear(self) -> Self:
+        """Count trials from 0 again; every call starts at t = 0 in any case."""
+        self._trials = itertools.count()
+        return self
+
+    def __call__(
+        self,
+        decoding: Any,
+        inputs: Any = None,
+        encoding: Any = None,
+        *,
+        trial: int | None = None,
+        **options: Any,
+    ) -> list[Any] | None:
+        """Run one call for each input and wait for all of them.
+
+        Parameters
+        ----------
+        decoding
+            A Decoding, or a duration in ms to get each Run whole.
+        inputs
+            A list with one input for each call; anything else is the one input of one
+            call.
+        encoding
+            An Encoding or function that turns an input into a stimulus.
+        trial
+            Trial of the first call, counted on from there; by default the number of
+            calls submitted since `init` or `clear`.
+        **options
+            Passed on to the environment's call.
+
+        Returns
+        -------
+        list or None
+            The responses in the order of the inputs; None on ranks that are not the
+            controller.
+
+        Raises
+        ------
+        CallError
+            If a call failed; the calls that have not ended are cancelled.
+        """
+        if not self.is_root():
+            return None
+        futures = self._submit(
+            decoding, _as_list(inputs), encoding, trial=trial, options=options
+        )
+        return self.gather(futures)
+
+    def submit(
+        self,
+        decoding: Any,
+        inputs: Any = None,
+        encoding: Any = None,
+        *,
+        trial: int | None = None,
+        worker: int | None = None,
+        priority: int = 0,
+        **options: Any,
+    ) -> CallFuture:
+        """Submit one call and return at once.
+
+        Parameters
+        ----------
+        decoding, inputs, encoding, trial, **options
+            As for a call; `inputs` is the one input, even if it is a list.
+        worker
+            The only worker that may run it.
+        priority
+            Higher runs first.
+
+        Returns
+        -------
+        CallFuture
+            A handle with the methods of :class:`concurrent.futures.Future`; awaitable.
+        """
+        (future,) = self._submit(
+            decoding,
+            [inputs],
+            encoding,
+            trial=trial,
+            options=options,
+            worker=worker,
+            priority=priority,
+        )
+        return future
+
+    def map(
+        self,
+        decoding: Any,
+        inputs: Iterable[Any],
+        encoding: Any = None,
+        *,
+        trial: int | None = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Submit one call for each input; iterate over the responses in order.
+
+        Works as :meth:`concurrent.futures.Executor.map`: all calls are submitted at
+        once, and leaving the iteration early cancels those that have not ended.
+        """
+        futures = self._submit(
+            decoding, list(inputs), encoding, trial=trial, options=options
+        )
+
+        def responses() -> Iterator[Any]:
+            try:
+                for future in futures:
+                    yield future.result(timeout)
+            finally:
+                self._cancel(futures)
+
+        return responses()
+
+    @staticmethod
+    def as_completed(
+        futures: Iterable[CallFuture], timeout: float | None = None
+    ) -> Iterator[CallFuture]:
+        """Iterate over futures as they end."""
+        return concurrent.futures.as_completed(futures, timeout)  # type: ignore[return-value]
+
+    def gather(self, futures: Sequence[CallFuture]) -> list[Any]:
+        """Wait for all futures and return their results in order.
+
+        An error or an interrupt cancels those that have not ended.
+        """
+        try:
+            return [future.result() for future in futures]
+        finally:
+            self._cancel(futures)
+
+    def submit_call(
+        self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
+    ) -> int:
+        """Submit one call and return its number, as livn does."""
+        return self._responses.expect(
+            self.submit(decoding, inputs, encoding, **options)
+        )
+
+    def receive_response(self, task_id: int | None = None) -> list[Any]:
+        """Wait for a call of :meth:`submit_call`; None means whichever ends first.
+
+        Returns
+        -------
+        list
+            The response, in a list as in livn.
+        """
+        return [self._responses.receive(task_id)]
+
+    def probe_response(self, task_id: int, default: Any = None) -> Any:
+        """Return a call's response if it has ended, else `default`."""
+        return self._responses.probe(task_id, default)
+
+    def _submit(
+        self,
+        decoding: Any,
+        inputs: list[Any],
+        encoding: Any,
+        *,
+        trial: int | None,
+        options: dict[str, Any],
+        worker: int | None = None,
+        priority: int = 0,
+    ) -> list[CallFuture]:
+        dispatcher = self._live()
+        decoding = _whole(decoding)
+        content = wire.dumps((decoding, encoding), snapshot=True)
+        state = getattr(decoding, "state", None)
+        patch = wire.dumps(state, snapshot=True) if state else None
+        extra = wire.dumps(options, snapshot=True) if options else None
+        packed = [wire.dumps(value, snapshot=True) for value in inputs]
+        trials = self._trials if trial is None else itertools.count(trial)
+        calls = [
+            CallSpec(next(trials), value, patch, extra, priority, worker)
+            for value in packed
+        ]
+        return dispatcher.submit(_digest(content), content, calls)
+
+    def _cancel(self, futures: Sequence[CallFuture]) -> None:
+        unfinished = [future.id for future in futures if not future.done()]
+        if unfinished:
+            self._give_up(unfinished)
+
+    @abstractmethod
+    def is_root(self) -> bool:
+        """Tell whether this process is the controller."""
+
+    @abstractmethod
+    def _live(self) -> Dispatcher:
+        """Return what dispatches calls, or say why there is none."""
+
+    @abstractmethod
+    def _give_up(self, calls: Sequence[int]) -> None:
+        """Cancel calls, if the workers are still there."""
+
+
+def _whole(decoding: Any) -> Any:
+    """Bring the ranks' parts together where each rank would answer with its own."""
+    if isinstance(decoding, (int, float)):
+        return GatherAndMerge(duration=decoding)
+    if isinstance(decoding, Slice):
+        decoding = Pipe(stages=[decoding], duration=decoding.duration)
+    if isinstance(decoding, Pipe) and isinstance(decoding.stages[-1], Slice):
+        gather = GatherAndMerge(duration=decoding.duration)
+        return decoding.model_copy(update={"stages": [*decoding.stages, gather]})
+    return decoding
+
+
+def _as_list(inputs: Any) -> list[Any]:
+    return inputs if isinstance(inputs, list) else [inputs]
+
+
+def _digest(frames: wire.Frames) -> str:
+    content = hashlib.sha256()
+    for frame in frames:
+        content.update(frame if isinstance(frame, bytes) else memoryview(frame))
+    return content.hexdigest()[:32]

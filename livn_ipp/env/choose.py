@@ -1,0 +1,146 @@
+"""Where the workers of an environment are: the choice of a transport."""
+
+import os
+import sys
+import warnings
+from typing import Any, Final, Literal
+
+from livn_ipp.cluster.dispatcher import Transport
+from livn_ipp.errors import ConfigError, PreflightError
+
+__all__ = ["Place"]
+
+_TRANSPORTS: Final = ("auto", "ipp", "mpi", "local")
+
+
+class Place:
+    """Where the workers are: on a cluster, under mpirun or in this process.
+
+    Parameters
+    ----------
+    transport, comm, subworld_size, num_workers, cluster, workers_per_world, launcher
+        As :class:`livn_ipp.env.distributed.DistributedEnv` takes them.
+    attach
+        How to find a cluster that runs: ``client``, ``profile``, ``cluster_id``.
+
+    Attributes
+    ----------
+    world
+        The communicator that mpirun started this process in, or None.
+    cluster
+        The cluster in use, once there is one.
+
+    Raises
+    ------
+    ConfigError
+        If these do not fit together.
+    """
+
+    def __init__(
+        self,
+        transport: str,
+        comm: Any,
+        subworld_size: int | None,
+        num_workers: int | None,
+        cluster: Any,
+        attach: dict[str, Any],
+        workers_per_world: int | Literal["all"],
+        launcher: str,
+    ) -> None:
+        if transport not in _TRANSPORTS:
+            raise ConfigError(
+                f"unknown transport {transport!r}; choose from {_TRANSPORTS}"
+            )
+        if num_workers is not None and num_workers < 1:
+            raise ConfigError(f"num_workers must be at least 1, not {num_workers!r}")
+        self.world = _mpi_world(comm) if transport in ("auto", "mpi") else None
+        if transport == "mpi" and self.world is None:
+            ranks = (subworld_size or 1) * (num_workers or 2) + 1
+            raise ConfigError(
+                "transport='mpi' needs mpirun: start the script with "
+                f"mpirun -n {ranks} python ..."
+            )
+        self.cluster = cluster
+        self._owned: Any = None
+        self._name = transport
+        self._num_workers = num_workers
+        self._attach = attach
+        self._workers_per_world = workers_per_world
+        self._launcher = launcher
+        # Whoever asked for a cluster is told that there is none.
+        self._explicit = (
+            transport == "ipp" or num_workers is not None or subworld_size != 1
+        )
+
+    def is_root(self) -> bool:
+        """Tell whether this process is the controller."""
+        return self.world is None or bool(
+            self.world.Get_rank() == self.world.Get_size() - 1
+        )
+
+    def transport(self, subworld_size: int) -> Transport:
+        """Choose how to reach workers of this many ranks; start a cluster if need be.
+
+        Raises
+        ------
+        PreflightError
+            If a cluster was asked for and something it needs is missing.
+        """
+        if self.world is not None:
+            from livn_ipp.cluster.transports.mpi import MpiTransport
+
+            return MpiTransport(self.world, subworld_size)
+        if self._name != "local":
+            try:
+                return self.engines(subworld_size)
+            except PreflightError as error:
+                if self._explicit:
+                    raise
+                reason = str(error).splitlines()[0]
+                warnings.warn(
+                    f"no cluster can be started here ({reason}); calls run one after "
+                    "the other in this process",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+        from livn_ipp.cluster.transports.local import LocalTransport
+
+        return LocalTransport()
+
+    def engines(self, subworld_size: int) -> Transport:
+        """Reach workers on the engines of an ipyparallel cluster."""
+        from livn_ipp.cluster.launch import Cluster
+        from livn_ipp.cluster.transports.ipp import IppTransport
+
+        if self.cluster is None:
+            if any(value is not None for value in self._attach.values()):
+                self.cluster = Cluster.attach(**self._attach)
+            else:
+                self.cluster = Cluster(
+                    self._num_workers,
+                    subworld_size,
+                    workers_per_world=self._workers_per_world,
+                    launcher=self._launcher,
+                )
+                self._owned = self.cluster
+                self.cluster.start()
+        return IppTransport(self.cluster, subworld_size)
+
+    def close(self) -> None:
+        """End the cluster, if it was started here."""
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            owned.stop()
+
+
+def _mpi_world(comm: Any) -> Any:
+    """Return the world that mpirun started us in, or None if it did not."""
+    started = any(name in os.environ for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"))
+    engine = "ipyparallel.engine" in sys.modules
+    if comm is None and (not started or engine):
+        return None
+    if comm is None:
+        from mpi4py import MPI
+
+        comm = MPI.COMM_WORLD
+    return comm if comm.Get_size() > 1 else None

@@ -1,0 +1,303 @@
+"""livn as a backend: a worker that holds livn's own Env."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any, Final, Self
+
+import numpy as np
+
+from livn_ipp.errors import ConfigError, PreflightError
+from livn_ipp.run import Events, Run, Series
+from livn_ipp.stimulus import Stimulus
+from livn_ipp.subworld import Subworld
+
+__all__ = ["LivnEnv", "run_of", "simulator"]
+
+_UNITS: Final = {"voltage": "mV", "current": "uA"}
+
+
+def simulator() -> str:
+    """Name the simulator that livn runs on, as livn chooses it.
+
+    Returns
+    -------
+    str
+        ``LIVN_BACKEND`` if that is set; otherwise livn's native one.
+
+    Raises
+    ------
+    PreflightError
+        If livn is not installed, or finds no simulator.
+    """
+    try:
+        from livn.backend.config import backend
+    except ImportError as error:
+        raise PreflightError(
+            f"backend='livn' needs livn, which cannot be imported ({error}): "
+            "pip install 'livn_ipp[livn]'"
+        ) from error
+    name = str(backend())
+    if not name:
+        raise PreflightError(
+            "livn finds no simulator: its native one does not load on this machine, "
+            "or LIVN_BACKEND is set to nothing"
+        )
+    return name
+
+
+class LivnEnv:
+    """livn's Env, as a worker holds it.
+
+    What it does not define itself it passes on to livn's Env. It adds trials, which it
+    maps onto the streams of livn's noise, and refuses names that match nothing, which
+    livn would pass over in silence.
+
+    Encodings and decodings of livn's types are given livn's own Env and Run. Any other
+    is given this one, and the Run as :class:`livn_ipp.run.Run`.
+
+    A fresh livn Env has neither weights nor noise of its model, and records nothing:
+    ``apply_model_defaults()`` and ``record_spikes()`` say otherwise.
+
+    Parameters
+    ----------
+    system
+        Path of a system directory.
+    model, io
+        Of livn's types; by default the system's.
+    seed
+        Seed of livn's noise.
+    comm
+        The subworld, of one rank.
+    livn_backend
+        The simulator that livn has to run on; by default the one that it chooses.
+
+    Attributes
+    ----------
+    livn
+        livn's Env.
+    subworld, comm
+        The subworld and its guarded collectives.
+    trial : int
+        The stream of livn's noise.
+
+    Raises
+    ------
+    ConfigError
+        If an argument cannot be used.
+    PreflightError
+        If livn cannot be used.
+    """
+
+    multirank = False
+    """livn simulates every cell on each rank."""
+
+    def __init__(
+        self,
+        system: Any,
+        model: Any = None,
+        io: Any = None,
+        seed: int = 123,
+        comm: Subworld | None = None,
+        *,
+        livn_backend: str | None = None,
+    ) -> None:
+        for name, value in (("model", model), ("io", io)):
+            if type(value).__module__.partition(".")[0] == "livn_ipp":
+                raise ConfigError(
+                    f"{name} is a {type(value).__name__} of livn_ipp; backend='livn' "
+                    f"takes livn's own"
+                )
+        if livn_backend is not None:
+            _settle(livn_backend)
+        from livn.env import Env
+
+        self.subworld = Subworld() if comm is None else comm
+        self.comm = self.subworld.comm
+        self.trial = 0
+        self.livn = Env(system, model=model, io=io, seed=seed)
+
+    def init(self) -> Self:
+        """Build the network."""
+        self.livn.init()
+        return self.clear(trial=0)
+
+    def close(self) -> None:
+        """Give the network back."""
+        self.livn.close()
+
+    def clear(self, reseed: bool = True, *, trial: int | None = None) -> Self:
+        """Return to time zero.
+
+        Parameters
+        ----------
+        reseed
+            Go to the next stream of the noise; False repeats the present one.
+        trial
+            Go to this stream.
+        """
+        self.trial = self.trial + bool(reseed) if trial is None else trial
+        self.livn.clear(reseed=False)
+        self.livn.reseed_noise(stream=self.trial)
+        return self
+
+    def record(self, what: str, population: Any = None, **options: Any) -> Self:
+        """Record a signal; `what` is one of ``recordable()``."""
+        _check("signal", [what], self.livn.recordable())
+        if population is not None:
+            names = [population] if isinstance(population, str) else population
+            _check("population", names, self.livn.system.populations)
+        self.livn.record(what, population, **options)
+        return self
+
+    def record_spikes(self, population: Any = None) -> Self:
+        """Record spikes of one, several or all populations."""
+        return self.record("spikes", population)
+
+    def record_voltage(
+        self, population: Any = None, dt: float = 0.1, **options: Any
+    ) -> Self:
+        """Record membrane voltages in mV every `dt` ms."""
+        return self.record("voltage", population, dt=dt, **options)
+
+    def record_membrane_current(self, population: Any = None, dt: float = 0.1) -> Self:
+        """Record membrane currents in uA every `dt` ms."""
+        return self.record("membrane_current", population, dt=dt)
+
+    def set_weights(self, weights: dict[str, float]) -> Self:
+        """Set synaptic weights, and parameters of synapses, by livn's names."""
+        allowed = self.livn.admissible_params()
+        _check("weight", weights, [*allowed["weights"], *allowed["mechanisms"]])
+        self.livn.set_weights(weights)
+        return self
+
+    def set_noise(self, noise: dict[str, float]) -> Self:
+        """Set the background, as ``name`` or ``population-name``."""
+        prefix = "noise-"
+        names = [
+            name.removeprefix(prefix) for name in self.livn.admissible_params()["noise"]
+        ]
+        places = ["", *(f"{name}-" for name in self.livn.system.populations)]
+        _check("noise", noise, [place + name for place in places for name in names])
+        self.livn.set_noise(noise)
+        return self
+
+    def run(
+        self, duration: float, stimulus: Any = None, dt: float | None = None
+    ) -> Run:
+        """Simulate on from the present time."""
+        return run_of(self._simulate(duration, stimulus, dt=dt))
+
+    def __call__(
+        self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
+    ) -> Any:
+        """Encode, simulate, decode.
+
+        Parameters
+        ----------
+        decoding
+            A decoding of livn's or ours; or a duration in ms, to get the Run itself.
+        inputs
+            What the encoding encodes; without encoding, the stimulus.
+        encoding
+            An encoding of livn's or ours, or a function.
+        **options
+            Those of livn's ``Env.run``.
+        """
+        from livn.types import Decoding, Encoding
+
+        self.livn.encoding, self.livn.decoding = encoding, decoding
+        if isinstance(decoding, (int, float)):
+            duration: float = decoding
+        else:
+            theirs = isinstance(decoding, Decoding)
+            decoding.setup(self.livn if theirs else self)
+            duration = decoding.duration
+        stimulus = inputs
+        if encoding is not None:
+            view = self.livn if isinstance(encoding, Encoding) else self
+            stimulus = encoding(view, duration, inputs)
+        run = self._simulate(duration, stimulus, **options)
+        if isinstance(decoding, (int, float)):
+            return run_of(run)
+        return decoding(run, self.livn) if theirs else decoding(run_of(run), self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "livn":  # not made yet, or lost by a copy
+            raise AttributeError(name)
+        return getattr(self.livn, name)
+
+    def __repr__(self) -> str:
+        return f"LivnEnv({self.livn.system.name}, trial {self.trial})"
+
+    def _simulate(self, duration: float, stimulus: Any, **options: Any) -> Any:
+        self.subworld.agree()
+        run = self.livn.run(duration, _stimulus_of(stimulus), **options)
+        self.subworld.report(self.livn.t)
+        return run
+
+
+def run_of(run: Any) -> Run:
+    """Turn a Run of livn's into one of ours.
+
+    livn takes its first sample at the start of the run, so ``Series.start`` is 0.
+
+    Examples
+    --------
+    >>> import pytest
+    >>> Theirs = pytest.importorskip("livn.run").Run
+    >>> run_of(Theirs(duration=5.0).add_spikes([1, 0], [2.0, 1.0]))
+    Run(0-5 ms: 2 spikes)
+    """
+    spikes = None
+    channels = {}
+    for name, channel in run.channels.items():
+        if channel.kind == "events" and name == "spikes":
+            spikes = Events.of(channel.ids, channel.times)
+        elif channel.kind == "series":
+            sections = () if channel.sections is None else channel.sections
+            channels[name] = Series(
+                np.asarray(channel.ids),
+                np.asarray(channel.values),
+                float(channel.dt),
+                0.0,
+                _UNITS.get(name, ""),
+                tuple(str(section) for section in sections),
+            )
+    return Run(float(run.t0), float(run.duration), spikes, channels)
+
+
+def _stimulus_of(stimulus: Any) -> Any:
+    if not isinstance(stimulus, Stimulus):
+        return stimulus
+    from livn.stimulus import Stimulus as Theirs
+
+    return Theirs(
+        stimulus.array,
+        dt=stimulus.dt,
+        gids=stimulus.gids,
+        input_mode=stimulus.input_mode,
+    )
+
+
+def _settle(name: str) -> None:
+    """Have livn run on this simulator, or say why it does not."""
+    if "livn" not in sys.modules:
+        os.environ["LIVN_BACKEND"] = name
+    if (found := simulator()) != name:
+        raise ConfigError(
+            f"livn runs on its simulator {found!r} in this process, and on {name!r} on "
+            f"the controller: set LIVN_BACKEND={name} where the engines are started"
+        )
+
+
+def _check(kind: str, names: Iterable[str], allowed: Iterable[str]) -> None:
+    choices = list(allowed)
+    for name in names:
+        if name not in choices:
+            near = difflib.get_close_matches(str(name), choices, n=3, cutoff=0.5)
+            raise ConfigError(
+                f"livn knows no {kind} {name!r}; "
+                f"{'did you mean' if near else 'choose from'} {near or choices}"
+            )
