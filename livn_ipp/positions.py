@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from livn_ipp.errors import ConfigError
 
 __all__ = [
+    "area_grid",
     "checked_electrodes",
     "checked_points",
     "checked_rows",
@@ -24,6 +25,35 @@ def square_grid(side: float, per_side: int, height: float) -> _Floats:
     y, x = np.meshgrid(ticks, ticks, indexing="ij")
     count = per_side**2
     return np.column_stack([np.arange(count), x.ravel(), y.ravel(), [height] * count])
+
+
+def area_grid(area: ArrayLike, pitch: float, height: float) -> _Floats:
+    """Rows (id, x, y, z) of the largest grid of powers of two, centred in an area.
+
+    Raises
+    ------
+    ConfigError
+        If the area's corners [2, 2] or [2, 3] are not the lowest and the highest.
+    """
+    try:
+        corners = np.array(area, np.float64)[:, :2]
+    except (TypeError, ValueError, IndexError):
+        corners = np.zeros(0)
+    if corners.shape != (2, 2) or not np.all(corners[0] <= corners[1]):
+        raise ConfigError(
+            f"an area is given by its lowest and highest corner, [[x0, y0], [x1, y1]] "
+            f"in um, not {area!r}"
+        )
+    fitting = np.floor(np.ptp(corners, axis=0) / pitch + 1e-9) + 1
+    counts = 2 ** np.floor(np.log2(fitting))
+    x, y = (
+        middle + pitch * (np.arange(count) - (count - 1) / 2)
+        for middle, count in zip(corners.mean(axis=0), counts, strict=True)
+    )
+    across, along = np.meshgrid(y, x, indexing="ij")
+    ids = np.arange(across.size)
+    heights = np.full(len(ids), float(height))
+    return np.column_stack([ids, along.ravel(), across.ravel(), heights])
 
 
 def checked_rows(

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "livn_ipp"
 
 BASE = {
-    "errors", "content", "types", "run", "samples", "stimulus", "policy", "subworld",
+    "errors", "extras", "content", "types", "run", "samples", "stimulus", "policy",
+    "subworld",
 }  # fmt: skip
 GROUND = {"io", "json_file", "positions", "volume_conductor"}
 BELOW_NEURON = BASE | GROUND | {"system", "models", "encoding", "decoding"}
@@ -19,7 +20,7 @@ HOUSE = BELOW_ENV | {"env", "search", "view"}
 
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
-    "volume_conductor": set(),
+    "volume_conductor": BASE,
     "json_file": BASE,
     "positions": BASE,
     "io": BASE | GROUND,

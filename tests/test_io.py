@@ -267,6 +267,9 @@ GOOD = {"electrode_coordinates": [[0, 1, 2, 3]], "input_radius": 9, "output_radi
         ({"electrode_coordinates": "none"}, "electrode_coordinates"),
         ({"output_radius": -4}, "output_radius"),
         ({"input_radius": "far"}, "input_radius"),
+        ({"volume_conductor": {"sigma": 1}}, "volume_conductor"),
+        ({"volume_conductor": 3}, "volume_conductor"),
+        ({"volume_conductor": {"recording_gain": -1}}, "volume_conductor"),
     ],
 )
 def test_broken_files_name_the_field(tmp_path, change, field):
@@ -286,11 +289,15 @@ def test_missing_entries_are_named(tmp_path, field):
     assert info.value.field == field
 
 
-def test_a_volume_conductor_of_its_own_is_a_warning(tmp_path):
+def test_a_volume_conductor_of_its_own_is_used(tmp_path):
     path = tmp_path / "mea.json"
-    path.write_text(json.dumps(GOOD | {"volume_conductor": {"sigma": 1}}))
-    with pytest.warns(UserWarning, match="volume_conductor is ignored"):
-        MEA.load(path)
+    medium = {"recording_gain": 2000.0, "min_distance_um": 10.0}
+    path.write_text(json.dumps(GOOD | {"volume_conductor": medium}))
+    mea = MEA.load(path)
+    assert mea.params["volume_conductor-recording_gain"] == 2000.0
+    assert mea.params["volume_conductor-culture_height_um"] == 50.0
+    mea.save(tmp_path / "again.json")
+    assert MEA.load(tmp_path / "again.json").params == mea.params
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp import volume_conductor
 from livn_ipp.errors import ConfigError
-from livn_ipp.io import MEA
+from livn_ipp.io import IO
 from livn_ipp.models import Model
+from livn_ipp.policy import Policy
 from livn_ipp.stimulus import Stimulus
 from livn_ipp.system import System
 
@@ -29,11 +30,11 @@ class Electrodes:
         Where cells and their sections are.
     """
 
-    def __init__(self, io: MEA | None, system: System, model: Model) -> None:
+    def __init__(self, io: IO | None, system: System, model: Model) -> None:
         self._io, self._system, self._model = io, system, model
 
     @property
-    def io(self) -> MEA:
+    def io(self) -> IO:
         """The array.
 
         Raises
@@ -45,13 +46,39 @@ class Electrodes:
             raise ConfigError(f"{self._system.name} has no mea.json; pass io=MEA(...)")
         return self._io
 
+    @property
+    def revision(self) -> int:
+        """Count of changes of the array's settings."""
+        return 0 if self._io is None else self._io.revision
+
+    @property
+    def params(self) -> dict[str, float]:
+        """The array's settings; none if there is no array."""
+        return {} if self._io is None else self._io.params
+
     def stimulus(
-        self, channel_inputs: ArrayLike, dt: float, gids: NDArray[np.uint32]
+        self,
+        channel_inputs: ArrayLike | Policy,
+        dt: float | None,
+        gids: NDArray[np.uint32],
     ) -> Stimulus:
         """Return the field at the sections of some cells; see ``Env.cell_stimulus``."""
-        field = self.io.cell_stimulus(channel_inputs, self._points(gids).reshape(-1, 3))
         sections = self._model.sections
-        return Stimulus(field, dt, np.repeat(gids, len(sections)), sections * len(gids))
+        columns = np.repeat(gids, len(sections)), sections * len(gids)
+        points = self._points(gids).reshape(-1, 3)
+        if not isinstance(channel_inputs, Policy):
+            field = self.io.cell_stimulus(channel_inputs, points)
+            interval = 1.0 if dt is None else dt
+            return Stimulus(field, interval, *columns, self.io.input_mode)
+        transfer = self.io.transfer(points)
+        policy = channel_inputs.for_array(len(transfer))
+        policy = policy.as_input_units(self.io.input_units)
+        if dt is not None and dt != policy.dt:
+            raise ConfigError(
+                f"dt={dt:g} ms, but {type(policy).__name__} has rows of "
+                f"{policy.dt:g} ms; leave dt out"
+            )
+        return Stimulus.from_policy(policy, transfer, *columns, self.io.input_mode)
 
     def sort(self, ids: ArrayLike, *arrays: ArrayLike) -> Any:
         """Sort events by the channels that hear their cells."""
@@ -60,20 +87,12 @@ class Electrodes:
     def gains(self, gids: NDArray[np.uint32]) -> _Floats:
         """Return the potential that a current of each section makes at each electrode.
 
-        The currents of a cell's sections cancel, so an electrode sees them only because
-        each counts at its own place. A cell is heard with all its sections or, beyond
-        the array's reach, with none.
-
         Returns
         -------
         array [C, n * sections]
             uV/nA, on the grid that makes sums exact.
         """
-        points = self._points(gids)
-        heard = self.io.gain(points[:, 0]) > 0
-        positions = self.io.electrode_coordinates[:, 1:]
-        gains = volume_conductor.gain(positions, points.reshape(-1, 3), np.inf)
-        return np.where(np.repeat(heard, points.shape[1], axis=1), gains, 0.0)
+        return self.io.section_gain(self._points(gids))
 
     def potential(self, currents: ArrayLike, gids: NDArray[Any]) -> _Floats:
         """Return the potentials [C, T] in uV that currents [rows, T] in uA make.
