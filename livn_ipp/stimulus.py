@@ -43,11 +43,13 @@ class Stimulus:
     input_mode : str
         ``"extracellular"`` (mV), ``"current"`` (nA), ``"current_density"`` (mA/cm2) or
         ``"conductance"`` (uS).
+    reversal : float
+        Potential in mV to which a conductance opens; other modes have none.
 
     Raises
     ------
     ConfigError
-        If `dt` is not positive, the widths differ, the mode is unknown or a sample is
+        If `dt` is not positive, the widths differ, the mode is unknown or a number is
         not finite.
 
     Examples
@@ -64,6 +66,7 @@ class Stimulus:
         gids: ArrayLike | None = None,
         sections: Any = None,
         input_mode: str = "extracellular",
+        reversal: float = 0.0,
     ) -> None:
         self._samples = (
             array
@@ -81,7 +84,17 @@ class Stimulus:
                 f"sections must be a sequence of names, one per column, "
                 f"not {sections!r}"
             )
+        if not math.isfinite(reversal):
+            raise ConfigError(
+                f"the reversal potential must be a finite number of mV, not {reversal}"
+            )
+        if not isinstance(reversal, Real) or not math.isfinite(reversal):
+            raise ConfigError(
+                f"reversal must be a finite number (mV), not {reversal!r}"
+            )
         self.input_mode = input_mode
+        self.reversal = float(reversal)
+        self.reversal = float(reversal)
         self.gids = None if gids is None else _gids(gids)
         self.sections = None if sections is None else tuple(sections)
         for what, given in (("gids", self.gids), ("sections", self.sections)):
@@ -226,9 +239,10 @@ class Stimulus:
         dt: float = 0.1,
         gids: ArrayLike | None = None,
         sections: Any = None,
+        reversal: float = 0.0,
     ) -> Self:
-        """Drive with conductances in uS."""
-        return cls(array, dt, gids, sections, "conductance")
+        """Drive with conductances in uS that open to `reversal` in mV."""
+        return cls(array, dt, gids, sections, "conductance", reversal)
 
     @classmethod
     def from_arg(cls, value: Any) -> "Stimulus | None":

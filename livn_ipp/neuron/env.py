@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp.errors import ConfigError
-from livn_ipp.io import MEA
-from livn_ipp.models import Model
+from livn_ipp.io import IO
+from livn_ipp.models import Cell, Model
 from livn_ipp.models.pinsky_rinzel import PinskyRinzel
 from livn_ipp.neuron import mechanisms
 from livn_ipp.neuron.boot import boot, world
 from livn_ipp.neuron.configurable import Configurable
 from livn_ipp.neuron.electrodes import Electrodes
+from livn_ipp.neuron.learning import Learning
 from livn_ipp.neuron.network import own_gids
+from livn_ipp.neuron.recorder import Gains
 from livn_ipp.neuron.simulation import Simulation
+from livn_ipp.policy import Policy
 from livn_ipp.run import Run
 from livn_ipp.stimulus import Stimulus
 from livn_ipp.subworld import Subworld
@@ -43,7 +46,7 @@ class Env(Configurable):
         Dynamics of cells and synapses; by default what the system's ``model.json``
         names, or else Pinsky-Rinzel cells.
     io
-        The electrodes; by default the system's own.
+        The electrodes, or another IO; by default the system's own.
     seed
         Root of all randomness, 0 to 2^32 - 1.
     comm
@@ -84,14 +87,14 @@ class Env(Configurable):
         self,
         system: System | str | Path | int | Mapping[str, int],
         model: Model | None = None,
-        io: MEA | None = None,
+        io: IO | None = None,
         seed: int = 123,
         comm: Any = None,
         subworld_size: int | None = None,
     ) -> None:
         culture = System(system)
         dynamics: Model = model or culture.default_model() or PinskyRinzel()
-        self.io = culture.default_io() if io is None else io
+        self.io: IO | None = culture.default_io() if io is None else io
         super().__init__(culture, dynamics, Electrodes(self.io, culture, dynamics))
         self.seed = _key("seed", seed)
         self.trial = 0
@@ -138,6 +141,8 @@ class Env(Configurable):
             )
         self.system = self.system.whole.select(select, method, bounds, self.seed)
         self._electrodes = Electrodes(self.io, self.system, self.model)
+        self._settings.use(self.system)
+        self._recorder.system = self.system
         return self
 
     def init(self) -> Self:
@@ -193,9 +198,12 @@ class Env(Configurable):
         ConfigError
             If an argument does not fit; nothing was simulated then.
         """
-        driven = Stimulus.from_arg(stimulus)
         simulation = self._live()
-        return simulation.run(duration, driven, dt, chunk, self.trial, self._gains)
+        if isinstance(stimulus, Policy):
+            stimulus = self.cell_stimulus(stimulus)
+        driven = Stimulus.from_arg(stimulus)
+        gains = Gains(self._electrodes.revision, self._gains)
+        return simulation.run(duration, driven, dt, chunk, self.trial, gains)
 
     def clear(self, reseed: bool = True, *, trial: int | None = None) -> Self:
         """Return to time zero.
@@ -215,15 +223,34 @@ class Env(Configurable):
             self._simulation.rewind()
         return self
 
-    def cell_stimulus(self, channel_inputs: ArrayLike, dt: float = 1.0) -> Stimulus:
-        """Turn electrode commands into the field at this rank's cells.
+    def reseed_noise(self, stream: int | None = None) -> Self:
+        """Let the background go on with the randomness of another trial.
+
+        Time goes on; :meth:`clear` with ``reseed=False`` then repeats that trial from
+        time zero.
 
         Parameters
         ----------
-        channel_inputs : array [T, C]
-            Current of each channel in uA.
+        stream
+            The trial; by default the next.
+        """
+        trial = self.trial + 1 if stream is None else _key("stream", stream)
+        self.trial = trial
+        if self._simulation is not None and not self._simulation.network.closed:
+            self._simulation.network.reseed(trial)
+        return self
+
+    def cell_stimulus(
+        self, channel_inputs: ArrayLike | Policy, dt: float | None = None
+    ) -> Stimulus:
+        """Turn electrode commands into what they make at this rank's cells.
+
+        Parameters
+        ----------
+        channel_inputs : array [T, C] or Policy
+            Current of each channel in uA; a policy is rendered as the run goes on.
         dt
-            Interval of the rows in ms.
+            Interval of the rows in ms; 1 by default, and a policy's own.
         """
         return self._electrodes.stimulus(channel_inputs, dt, self.active_gids)
 
@@ -252,6 +279,24 @@ class Env(Configurable):
         rows = np.repeat(self.active_gids, len(self.model.sections))
         cells = rows if gids is None else np.asarray(gids)
         return self._electrodes.potential(currents, cells)
+
+    def channel_reach(self) -> NDArray[np.float64]:
+        """Effect [C, n] of one unit of each channel's command at each of all cells.
+
+        mV/uA for electrodes.
+        """
+        return self._electrodes.io.reach(self.system.coordinates())
+
+    def source_gain(self) -> NDArray[np.float64]:
+        """Potential [C, n] in uV/nA on each channel of a current at each of all cells.
+
+        Zero where a channel does not hear the cell.
+        """
+        return self._electrodes.io.source_gain(self.system.coordinates())
+
+    def recording_distances(self) -> NDArray[np.float64]:
+        """Rows (channel, gid, distance in um) [C * n, 3] of all cells."""
+        return self._electrodes.io.distances(self.system.coordinates())
 
     def __call__(
         self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
@@ -299,9 +344,28 @@ class Env(Configurable):
 
     def _apply(self) -> Self:
         if self._simulation is not None and not self._simulation.network.closed:
-            self._simulation.network.set_weights(self._settings.weights())
-            self._simulation.network.set_noise(self._settings.noise())
+            network, learning = self._simulation.network, self._simulation.learning
+            network.set_weights(self._settings.weights())
+            network.set_noise(self._settings.noise())
+            network.parameters = self._settings.cells()
+            if self._rules is not None:
+                learning.enable(self._rules)
+            elif learning.active:
+                learning.disable()
         return self
+
+    def _built(self, gid: int) -> Cell | None:
+        if self._simulation is None or self._simulation.network.closed:
+            return None
+        network = self._simulation.network
+        at = int(np.searchsorted(network.gids, gid))
+        held = at < len(network.gids) and network.gids[at] == gid
+        return network.cells[at] if held else None
+
+    def _learning(self) -> Learning | None:
+        if self._simulation is None or self._simulation.network.closed:
+            return None
+        return self._simulation.learning
 
 
 def _place(comm: Any, subworld_size: int | None) -> Subworld:

@@ -2,19 +2,23 @@
 
 import gc
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from livn_ipp.errors import ConfigError
 from livn_ipp.models import Cell, Model, Receptor, reference
+from livn_ipp.neuron.connections import (
+    Connections,
+    WeightKey,
+    Weights,
+    receptor_keys,
+)
 from livn_ipp.neuron.partition import World
 from livn_ipp.subworld import Subworld
 from livn_ipp.system import System
 
-__all__ = ["Network", "WeightKey", "own_gids", "receptor_keys"]
+__all__ = ["Network", "own_gids"]
 
 _CONDUCTION: Final = 250.0  # um/ms, unmyelinated axons in culture
 _SYNAPTIC_DELAY: Final = 1.0  # ms; also the shortest delay, which spike exchange needs
@@ -23,64 +27,17 @@ _MAX_EXCHANGE: Final = 10.0  # ms
 _SPREAD_OF_NOISE: Final = 1  # purpose of a random stream, with (seed, gid)
 
 
-@dataclass(frozen=True)
-class WeightKey:
-    """Which weights a name stands for.
-
-    Examples
-    --------
-    >>> str(WeightKey("EXC", "INH", "soma", "GABA_A"))
-    'EXC_INH-soma-GABA_A-weight'
-    """
-
-    post: str
-    pre: str
-    section: str
-    receptor: str
-
-    def __str__(self) -> str:
-        return f"{self.post}_{self.pre}-{self.section}-{self.receptor}-weight"
-
-
-def receptor_keys(system: System, model: Model) -> dict[str, WeightKey]:
-    """Return what the system's projections drive, by weight name.
-
-    Raises
-    ------
-    ConfigError
-        If the model's cells lack a receptor that the system asks for.
-    """
-    keys = {}
-    for pre, post in system.projections:
-        available = model.receptors(post)
-        synapses = system.synapses(pre, post)
-        mechanisms = synapses.get("mechanisms", {})
-        first: Any = next(iter(mechanisms.values()), {})
-        receptors = mechanisms.get("default") or first
-        for section in synapses.get("sections", ()):
-            for receptor in receptors:
-                if (section, receptor) not in available:
-                    raise ConfigError(
-                        f"{system.name} puts {receptor} on the {section} of {post} "
-                        f"cells (from {pre}), but {type(model).__name__} has only "
-                        f"{', '.join('-'.join(p) for p in sorted(available))}"
-                    )
-                key = WeightKey(post, pre, section, receptor)
-                keys[str(key)] = key
-    return keys
-
-
 def own_gids(system: System, subworld: Subworld) -> NDArray[np.uint32]:
     """Return the cells that this rank of a subworld simulates, ascending."""
     gids = system.gids
-    own: NDArray[np.uint32] = gids[gids % subworld.size == subworld.rank]
+    own: NDArray[np.uint32] = gids[subworld.rank :: subworld.size]
     return own
 
 
 class Network:
     """The cells of this rank and the connections onto them.
 
-    Cell `gid` lives on rank ``gid % size`` of the subworld. Everything random depends
+    Cells are dealt out to the ranks of the subworld in turn. Everything random depends
     on the seed and the gid only, so the network is the same for every number of ranks.
 
     Parameters
@@ -100,6 +57,10 @@ class Network:
         Their populations.
     cells : list of Cell
         Their NEURON objects.
+    connections : dict
+        Those onto them, by (pre, post).
+    parameters : mapping
+        Values of cells' parameters, by gid and name; they act from time zero on.
     step : int
         Steps simulated since time zero.
     closed : bool
@@ -115,7 +76,9 @@ class Network:
         self.closed = False
         self._dt = 0.0
         self._keep: list[Any] = []  # NEURON drops connections that nobody holds
-        self._weights: dict[WeightKey, tuple[Any, NDArray[np.float64]]] = {}
+        self._weights: dict[WeightKey, Weights] = {}
+        self.connections: dict[tuple[str, str], Connections] = {}
+        self.parameters: Mapping[int, Mapping[str, float]] = {}
         world.occupy(self)
         self.cells = [
             model.build(self._h, population, gid)
@@ -134,12 +97,20 @@ class Network:
         self._pc.spike_record(-1, self._times, self._ids)
 
     def set_weights(self, weights: Mapping[WeightKey, float]) -> None:
-        """Set weights in uS; each connection multiplies its own factor to it."""
+        """Set weights in uS; each connection multiplies its own factors to it."""
         for key, weight in weights.items():
-            pointers, factors = self._weights[key]
-            if len(factors):
-                values = np.rint(weight * factors * _WEIGHT_GRID) / _WEIGHT_GRID
-                pointers.scatter(self._h.Vector(values))
+            self._weights[key].base = weight
+            self._write(key)
+
+    def scale_weights(self, pre: str, post: str, scales: NDArray[np.float64]) -> None:
+        """Multiply the weights of a projection's connections with learned factors."""
+        connections = self.connections[pre, post]
+        if np.array_equal(connections.scales, scales):
+            return
+        connections.scales[:] = scales
+        for key in self._weights:
+            if (key.pre, key.post) == (pre, post):
+                self._write(key)
 
     def set_noise(self, noise: Mapping[str, Mapping[str, float]]) -> None:
         """Set the background of each population; see :data:`NOISE_NAMES`."""
@@ -163,6 +134,8 @@ class Network:
             Selects the realisation of the background.
         """
         for cell, gid in zip(self.cells, self.gids.tolist(), strict=True):
+            for name, value in self.parameters.get(gid, {}).items():
+                cell.assign(name, value)
             if cell.background is not None:
                 cell.background.rng.set_ids(self._seed, gid, trial)
         self._h.celsius = self._model.celsius
@@ -178,6 +151,13 @@ class Network:
         # NEURON's t gathers rounding errors, so time is counted in steps.
         self._pc.psolve(self._pc.t(0) + steps * self._dt)
         self.step += steps
+
+    def reseed(self, trial: int) -> None:
+        """Let the background go on with the randomness of another trial."""
+        for cell, gid in zip(self.cells, self.gids.tolist(), strict=True):
+            if cell.background is not None:
+                cell.background.rng.set_ids(self._seed, gid, trial)
+                cell.background.rng.set_seq(0)
 
     def take_spikes(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return cell and step of each spike since the last time this was called."""
@@ -201,10 +181,18 @@ class Network:
         self._h.CVode().use_fast_imem(False)
         self._pc.gid_clear()
         self._weights.clear()
+        self.connections.clear()
         self._keep.clear()
         self.cells = []
         self._times = self._ids = None
         gc.collect()
+
+    def _write(self, key: WeightKey) -> None:
+        weights, connections = self._weights[key], self.connections[key.pre, key.post]
+        if len(weights.factors):
+            exact = weights.base * weights.factors * connections.scales
+            weights.buffer.as_numpy()[:] = np.rint(exact * _WEIGHT_GRID) / _WEIGHT_GRID
+            weights.pointers.scatter(weights.buffer)
 
     def _draw_noise_factors(self) -> NDArray[np.float64]:
         draws = [
@@ -230,7 +218,10 @@ class Network:
     ) -> None:
         edges = system.projection(pre, post, self.gids)
         rows = np.searchsorted(self.gids, edges.post_gids).tolist()
-        delays = _SYNAPTIC_DELAY + edges.distance / _CONDUCTION
+        delays = np.maximum(edges.distance / CONDUCTION, _SHORTEST_DELAY)
+        self.connections[pre, post] = Connections(
+            edges.pre_gids, edges.post_gids, delays, np.ones(len(rows))
+        )
         for together in self._by_process(post, keys):
             receptors = {
                 row: _receptors(self.cells[row], together) for row in set(rows)
@@ -245,7 +236,9 @@ class Network:
                 for pointer, receptor in zip(pointers, receptors[row], strict=True):
                     pointer.pset(at, reference(connection, "weight")[receptor.slot])
             for key, pointer in zip(together, pointers, strict=True):
-                self._weights[key] = (pointer, edges.factor)
+                self._weights[key] = Weights(
+                    pointer, self._h.Vector(max(len(rows), 1)), edges.factor
+                )
 
     def _by_process(self, post: str, keys: list[WeightKey]) -> list[list[WeightKey]]:
         """Group keys whose receptors share a process: one connection serves them."""

@@ -1,6 +1,6 @@
 """The loop that simulates: chunk by chunk, in step with the other ranks."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from livn_ipp.errors import ConfigError
 from livn_ipp.models import Model
-from livn_ipp.neuron.drive import Drive, Program, whole_steps
+from livn_ipp.neuron.drive import Drive
+from livn_ipp.neuron.learning import INTERVAL, Learning
 from livn_ipp.neuron.network import Network
 from livn_ipp.neuron.partition import World
-from livn_ipp.neuron.recorder import Recorder
+from livn_ipp.neuron.program import Program, whole_steps
+from livn_ipp.neuron.recorder import Gains, Place, Recorder
 from livn_ipp.run import Events, Run
 from livn_ipp.stimulus import Stimulus
 from livn_ipp.system import System
@@ -21,6 +23,21 @@ __all__ = ["Simulation"]
 _DT: Final = 0.05  # ms
 _CHUNK: Final = 10.0  # ms; the longest time between two votes on whether to stop
 _GRID: Final = 1e-6  # ms; times are exact decimal numbers on it
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What a rank is about to simulate; None where it has nothing to say."""
+
+    dt: float
+    steps: int
+    regular: tuple[int, ...]  # intervals in steps at which chunks end
+    learns: int  # interval in steps, since time zero, at which weights change; or 0
+    program: Program | None
+
+    def common(self) -> tuple[Any, ...]:
+        """Return what must be the same on all ranks."""
+        return self.steps, self.regular, self.learns
 
 
 class Simulation:
@@ -39,6 +56,8 @@ class Simulation:
     ----------
     network : Network
         This rank's cells.
+    learning : Learning
+        What their connections have learned.
     """
 
     def __init__(
@@ -50,7 +69,8 @@ class Simulation:
         self._dt = 0.0  # 0 until time starts
         self.network = Network(world, system, model, seed)
         self._drive = Drive(world.h, self.network, model.sections)
-        recorder.attach(world.h, self.network, self._drive, model.sections)
+        self.learning = Learning(self.network, world.subworld)
+        recorder.attach(Place(world.h, self.network, self._drive, self.learning))
 
     @property
     def t(self) -> float:
@@ -61,6 +81,7 @@ class Simulation:
         """Return to time zero; the next run starts anew."""
         self._dt = 0.0
         self.network.step = 0
+        self.learning.reset()
 
     def close(self) -> None:
         """Remove the network."""
@@ -74,43 +95,71 @@ class Simulation:
         dt: float | None,
         chunk: float | None,
         trial: int,
-        gains: Callable[[], tuple[NDArray[Any], NDArray[np.float64]]],
+        gains: Gains,
     ) -> Run:
         """Simulate on from the present time. Collective.
 
-        Everything is checked, on every rank, before the first step. See ``Env.run``.
+        Everything is checked, and refused on every rank alike, before the first step.
+        See ``Env.run``.
         """
+        plan, refused = None, ""
+        try:
+            plan = self._plan(duration, stimulus, dt, chunk, gains)
+        except ConfigError as error:
+            refused = str(error)
+        ends = self._agreed_ends(plan, refused)
+        assert plan is not None
+        if self._dt == 0.0:
+            self.network.initialise(plan.dt, trial)
+            self._dt = plan.dt
+        first = self.network.step
+        self.learning.see(*self.network.take_spikes())  # of a run that was stopped
+        self._recorder.start(plan.steps)
+        spikes = []
+        try:
+            for end in ends:
+                done = self.network.step - first
+                if plan.program is not None and plan.program.changes_at(done):
+                    self._drive.apply(plan.program, done)
+                self.network.advance(end - done)
+                self._recorder.sample(end)
+                if plan.learns and self.network.step % plan.learns == 0:
+                    spikes.append(self._seen())
+                    self.learning.update(self.network.step, self._dt)
+                self._subworld.agree()
+                self._subworld.report(self.t)
+        finally:
+            self._drive.rest()
+        spikes.append(self._seen())
+        t0 = float(_exact(first * self._dt))
+        events = self._events(spikes, first)
+        return Run(t0, float(duration), events, self._recorder.series())
+
+    def _plan(
+        self,
+        duration: float,
+        stimulus: Stimulus | None,
+        dt: float | None,
+        chunk: float | None,
+        gains: Gains,
+    ) -> _Plan:
         step = self._checked_dt(dt)
         if not duration > 0:
             raise ConfigError(f"the duration must be positive (ms), not {duration!r}")
         steps = whole_steps(duration, step, "the duration")
         pace = whole_steps(_CHUNK if chunk is None else chunk, step, "the chunk")
+        learns = 0
+        if self.learning.active:
+            learns = whole_steps(INTERVAL, step, "the interval of learning")
         program = None
         if stimulus is not None:
             program = Program(
                 stimulus, self._system, self._model, self.network.gids, step, duration
             )
+            self._drive.require(program)
         self._recorder.prepare(step, gains)
-        ends = self._agreed_ends(steps, pace, program)
-        if self._dt == 0.0:
-            self.network.initialise(step, trial)
-            self._dt = step
-        first = self.network.step
-        self.network.take_spikes()  # those of a run that was stopped
-        self._recorder.start(steps)
-        try:
-            for end in ends:
-                done = self.network.step - first
-                if program is not None:
-                    self._drive.apply(program, done)
-                self.network.advance(end - done)
-                self._recorder.sample(end)
-                self._subworld.agree()
-                self._subworld.report(self.t)
-        finally:
-            self._drive.rest()
-        t0 = float(_exact(first * self._dt))
-        return Run(t0, float(duration), self._spikes(first), self._recorder.series())
+        regular = (pace, *self._recorder.intervals())
+        return _Plan(step, steps, regular, learns, program)
 
     def _checked_dt(self, dt: float | None) -> float:
         step = float(dt or self._dt or _DT)
@@ -129,26 +178,46 @@ class Simulation:
             )
         return step
 
-    def _agreed_ends(self, steps: int, pace: int, program: Program | None) -> list[int]:
+    def _agreed_ends(self, plan: _Plan | None, refused: str) -> list[int]:
         """Agree with the other ranks on the steps at which chunks end."""
+        common = None if plan is None else plan.common()
+        program = None if plan is None else plan.program
         changes = np.zeros(0, np.int64) if program is None else program.changes
-        regular = [pace, *self._recorder.intervals()]
-        plans = self._subworld.comm.allgather((steps, regular, changes))
-        if any(plan[:2] != plans[0][:2] for plan in plans):
+        plans = self._subworld.comm.allgather((refused, common, changes))
+        refusals = [problem for problem, _, _ in plans if problem]
+        if refusals:
+            raise ConfigError(refusals[0])
+        assert plan is not None
+        if any(other != common for _, other, _ in plans):
             raise ConfigError(
-                f"the ranks of this subworld ask for different runs; steps and "
-                f"intervals are {[plan[:2] for plan in plans]}"
+                f"the ranks of this subworld ask for different runs; steps, intervals "
+                f"and learning are {[other for _, other, _ in plans]}"
             )
-        parts = [np.arange(every, steps, every) for every in set(regular)]
-        joined = np.unique(np.concatenate([*parts, *(p[2] for p in plans), [steps]]))
-        ends: list[int] = joined[(joined > 0) & (joined <= steps)].astype(int).tolist()
+        parts = [np.arange(every, plan.steps, every) for every in set(plan.regular)]
+        if plan.learns:
+            begin = plan.learns - self.network.step % plan.learns
+            parts.append(np.arange(begin, plan.steps, plan.learns))
+        joined = np.unique(
+            np.concatenate([*parts, *(p[2] for p in plans), [plan.steps]])
+        )
+        inside = joined[(joined > 0) & (joined <= plan.steps)]
+        ends: list[int] = inside.astype(int).tolist()
         return ends
 
-    def _spikes(self, first: int) -> Events | None:
-        ids, steps = self.network.take_spikes()
-        wanted = self._recorder.spiking(self.network)
+    def _seen(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Take the spikes since the last time, and let connections learn from them."""
+        spikes = self.network.take_spikes()
+        self.learning.see(*spikes)
+        return spikes
+
+    def _events(
+        self, spikes: list[tuple[NDArray[np.uint32], NDArray[np.int64]]], first: int
+    ) -> Events | None:
+        wanted = self._recorder.spiking()
         if wanted is None:
             return None
+        ids = np.concatenate([part[0] for part in spikes])
+        steps = np.concatenate([part[1] for part in spikes])
         chosen = np.isin(ids, wanted)
         return Events.of(ids[chosen], _exact((steps[chosen] - first) * self._dt))
 

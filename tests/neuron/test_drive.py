@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from livn_ipp.errors import ConfigError
 from livn_ipp.models.pinsky_rinzel import PinskyRinzel
-from livn_ipp.neuron.drive import Program, whole_steps
+from livn_ipp.neuron.program import Program, whole_steps
 from livn_ipp.stimulus import Stimulus
 from livn_ipp.system import System
 
@@ -69,7 +69,9 @@ def test_rows_hold_for_their_interval_and_only_changes_count():
         ({"array": np.ones((1, 1)), "gids": [1], "sections": ["axon"]}, "axon"),
         ({"array": np.ones((1, 10)), "dt": 0.12}, "multiple"),
         ({"array": np.ones((11, 10))}, "lasts 11 ms"),
-        ({"array": np.ones((1, 10)), "input_mode": "conductance"}, "conductance"),
+        ({"array": np.full((1, 10), 1.1), "input_mode": "conductance"}, "0 to 1 uS"),
+        ({"array": np.full((1, 10), -0.1), "input_mode": "conductance"}, "-0.1 uS"),
+        ({"array": np.full((1, 10), 1000.1)}, "-1000 to 1000 mV"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, words):

@@ -162,17 +162,16 @@ class TestDrive:
         assert polarised == pytest.approx([1.0, -1.0], abs=0.1)
         assert np.array_equal(after[2:, 4] != 0, np.ones(18, bool))
 
-    def test_strong_fields_are_cut(self, env):
-        env.record_membrane_current(dt=0.05)
-        conductance = 1 / env.model.cells["EXC"].axial_resistance
-        for millivolt in (1000.0, 5000.0):
-            env.clear(trial=0)
-            run = env.run(1, ([[0.0, millivolt]], 1.0, [0, 0], ["soma", "dend"]))
-            found = run.current.values[:, 0].copy()
-            if millivolt == 1000.0:
-                expected = found
-        assert np.array_equal(found, expected)
-        assert abs(expected[0]) < 1000 * conductance * 1e-3
+    def test_the_strongest_field_is_survived_and_a_stronger_one_refused(self, env):
+        env.record_voltage(dt=1.0)
+        strongest = ([[-1000.0, 1000.0]] * 5, 1.0, [0, 0], ["soma", "dend"])
+        assert np.isfinite(env.run(20, strongest).voltage.values).all()
+        time = env.t
+        with pytest.raises(ConfigError, match=r"1000\.1 mV at 2 ms.*-1000 to 1000 mV"):
+            env.run(
+                5, ([[0.0, 0.0], [0.0, 0.0], [0.0, 1000.1]], 1.0, [0, 0], strongest[3])
+            )
+        assert env.t == time
 
     def test_current_goes_into_the_named_section(self, env):
         env.set_noise(dict.fromkeys(QUIET, 0.0))
@@ -320,15 +319,13 @@ class TestParameters:
         """NEURON zeroes all but the first unless the mechanism says otherwise."""
         env.set_weights({"EXC_EXC-dend-NMDA-weight": 2e-4})
         env.run(1)
-        pointers, factors = env._simulation.network._weights[
+        weights = env._simulation.network._weights[
             env._settings.keys["EXC_EXC-dend-NMDA-weight"]
         ]
-        values = env._simulation.network._h.Vector(len(factors))
-        pointers.gather(values)
-        assert np.allclose(values.as_numpy(), 2e-4 * factors, rtol=1e-6)
-        assert np.array_equal(
-            np.mod(values.as_numpy() * 2**36, 1), np.zeros(len(factors))
-        )
+        values = env._simulation.network._h.Vector(len(weights.factors))
+        weights.pointers.gather(values)
+        assert np.allclose(values.as_numpy(), 2e-4 * weights.factors, rtol=1e-6)
+        assert not np.mod(values.as_numpy() * 2**36, 1).any()
 
     def test_setters_work_before_init(self):
         from livn_ipp.env import Env
