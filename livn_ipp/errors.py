@@ -17,6 +17,7 @@ __all__ = [
     "ClusterLost",
     "ConfigError",
     "LivnError",
+    "MissingExtra",
     "PreflightError",
     "RankFailure",
     "ResultNotSerializable",
@@ -39,6 +40,10 @@ class ConfigError(LivnError, ValueError):
 
 class PreflightError(LivnError, RuntimeError):
     """Something the cluster needs is missing on this machine."""
+
+
+class MissingExtra(LivnError, ImportError):
+    """A library that only some features need is not installed."""
 
 
 class VersionMismatch(LivnError, RuntimeError):

@@ -84,16 +84,11 @@ class Stimulus:
                 f"sections must be a sequence of names, one per column, "
                 f"not {sections!r}"
             )
-        if not math.isfinite(reversal):
-            raise ConfigError(
-                f"the reversal potential must be a finite number of mV, not {reversal}"
-            )
         if not isinstance(reversal, Real) or not math.isfinite(reversal):
             raise ConfigError(
                 f"reversal must be a finite number (mV), not {reversal!r}"
             )
         self.input_mode = input_mode
-        self.reversal = float(reversal)
         self.reversal = float(reversal)
         self.gids = None if gids is None else _gids(gids)
         self.sections = None if sections is None else tuple(sections)
@@ -285,6 +280,12 @@ def _interval(dt: Any) -> float:
     if not isinstance(dt, Real) or not 0 < float(dt) < math.inf:
         raise ConfigError(f"the stimulus's dt must be positive (ms), not {dt!r}")
     return float(dt)
+
+
+def _reversal(value: Any) -> float:
+    if not isinstance(value, Real) or not math.isfinite(float(value)):
+        raise ConfigError(f"reversal must be a finite number (mV), not {value!r}")
+    return float(value)
 
 
 def _gids(gids: ArrayLike) -> NDArray[np.uint32]:

@@ -45,6 +45,8 @@ def test_each_mode_has_its_unit(mode, unit):
         ({"array": [[1.0]], "gids": [[1]]}, "gids must be"),
         ({"array": [[1.0]], "sections": ["soma", "dend"]}, "1 columns but 2 sections"),
         ({"array": np.zeros((1, 4)), "sections": "soma"}, "sequence of names"),
+        ({"array": [[1.0]], "reversal": np.nan}, "reversal must be a finite"),
+        ({"array": [[1.0]], "reversal": "E"}, "reversal must be a finite"),
     ],
 )
 def test_unusable_values_are_named(kwargs, message):
@@ -73,7 +75,9 @@ def test_from_arg_refuses_what_is_no_stimulus(value):
         Stimulus.from_arg(value)
 
 
-@pytest.mark.parametrize("value", [{"array": [[1.0]], "speed": 1}, (1, 2, 3, 4, 5, 6)])
+@pytest.mark.parametrize(
+    "value", [{"array": [[1.0]], "speed": 1}, (1, 2, 3, 4, 5, 6, 7)]
+)
 def test_from_arg_with_arguments_that_do_not_exist(value):
     with pytest.raises(ConfigError, match="Stimulus"):
         Stimulus.from_arg(value)
@@ -110,6 +114,11 @@ def test_changes_and_extent():
 def test_constructors_by_mode(mode):
     stimulus = getattr(Stimulus, f"from_{mode}")([[1.0]], gids=[4], sections=["dend"])
     assert (stimulus.input_mode, stimulus.dt) == (mode, 0.1)
+
+
+def test_a_conductance_has_a_reversal_potential():
+    assert Stimulus.from_conductance([[1e-3]], reversal=-75).reversal == -75.0
+    assert Stimulus([[1.0]], input_mode="conductance").reversal == 0.0
 
 
 def pulses():

@@ -10,7 +10,7 @@ from livn_ipp.errors import ConfigError
 from livn_ipp.run import Run, Series
 from livn_ipp.types import Decoding
 
-__all__ = ["ChannelRecording", "Recording"]
+__all__ = ["ChannelRecording", "Recording", "potential_of"]
 
 Recording: TypeAlias = tuple[
     dict[int, NDArray[np.uint32]] | None,
@@ -87,13 +87,14 @@ class ChannelRecording(Decoding):
         if self.voltages and run.voltage is not None:
             signals["voltage"] = run.voltage
         if self.membrane_currents:
-            potential = run.potential or _potential_of(run.current, env)
+            potential = run.potential or potential_of(run.current, env)
             if potential is not None:
                 signals["potential"] = potential
         return Run(run.t0, run.duration, run.spikes if self.spikes else None, signals)
 
 
-def _potential_of(current: Series | None, env: Any) -> Series | None:
+def potential_of(current: Series | None, env: Any) -> Series | None:
+    """Compute this rank's share of the potentials (uV) from membrane currents."""
     if current is None:
         return None
     values = env.potential_recording(current.values, current.ids)
