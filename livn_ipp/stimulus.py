@@ -84,12 +84,8 @@ class Stimulus:
                 f"sections must be a sequence of names, one per column, "
                 f"not {sections!r}"
             )
-        if not isinstance(reversal, Real) or not math.isfinite(reversal):
-            raise ConfigError(
-                f"reversal must be a finite number (mV), not {reversal!r}"
-            )
         self.input_mode = input_mode
-        self.reversal = float(reversal)
+        self.reversal = _reversal(reversal)
         self.gids = None if gids is None else _gids(gids)
         self.sections = None if sections is None else tuple(sections)
         for what, given in (("gids", self.gids), ("sections", self.sections)):
