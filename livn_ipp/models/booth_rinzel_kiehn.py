@@ -100,17 +100,17 @@ class MotoneuronParameters:
 _INTERNEURON: Final = PinskyRinzel()
 _BACKGROUNDS: Final = MappingProxyType(
     {
-        "EXC": Background(),
+        "EXC": Background(std_e=0.8e-3),
         "INH": _INTERNEURON.backgrounds["INH"],
     }
 )
 _WEIGHTS: Final = MappingProxyType(
     {
-        "EXC_EXC-dend-AMPA-weight": 1.1e-3,
-        "EXC_EXC-dend-NMDA-weight": 1.1e-4,
+        "EXC_EXC-dend-AMPA-weight": 1.4e-3,
+        "EXC_EXC-dend-NMDA-weight": 1.4e-4,
         "INH_EXC-dend-AMPA-weight": 0.3e-3,
         "INH_EXC-dend-NMDA-weight": 6e-6,
-        "EXC_INH-soma-GABA_A-weight": 2.0e-3,
+        "EXC_INH-soma-GABA_A-weight": 1.8e-3,
         "INH_INH-soma-GABA_A-weight": 0.8e-3,
     }
 )
