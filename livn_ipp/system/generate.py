@@ -14,7 +14,14 @@ from livn_ipp.io import MEA
 from livn_ipp.system.culture import CultureSpec, PopulationSpec, ProjectionSpec
 from livn_ipp.system.description import describe, parameters
 from livn_ipp.system.growth import Inputs, grow_angles, grow_inputs, grow_positions
-from livn_ipp.system.layout import ANGLE, COORDINATES, DENDRITE, DISTANCE, FACTOR
+from livn_ipp.system.layout import (
+    ANGLE,
+    CONDUCTION,
+    COORDINATES,
+    DENDRITE,
+    DISTANCE,
+    FACTOR,
+)
 from livn_ipp.system.neuroh5_writer import Writer
 
 __all__ = ["CultureSpec", "PopulationSpec", "ProjectionSpec", "generate"]
@@ -164,7 +171,7 @@ def _write_inputs(
             inputs.degrees,
             inputs.sources,
             {
-                DISTANCE: inputs.distance,
+                DISTANCE: _conduction_length(spec, inputs),
                 FACTOR: inputs.factor,
                 "Synapses/syn_id": _synapse_ids(used, inputs),
             },
@@ -189,6 +196,12 @@ def _write_inputs(
     }
     for name, values in attributes.items():
         cells.attribute(post, "Synapse Attributes", name, members, used, values)
+
+
+def _conduction_length(spec: CultureSpec, inputs: Inputs) -> NDArray[np.float32]:
+    """Return the length (um) that livn's fixed velocity turns into the delay."""
+    delays = spec.synaptic_delay + inputs.distance / spec.conduction_velocity
+    return (delays * CONDUCTION).astype(np.float32)
 
 
 def _synapse_ids(used: NDArray[np.int64], inputs: Inputs) -> NDArray[np.uint32]:
