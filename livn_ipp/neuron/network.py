@@ -17,11 +17,11 @@ from livn_ipp.neuron.connections import (
 from livn_ipp.neuron.partition import World
 from livn_ipp.subworld import Subworld
 from livn_ipp.system import System
+from livn_ipp.system.layout import CONDUCTION
 
 __all__ = ["Network", "own_gids"]
 
-_CONDUCTION: Final = 250.0  # um/ms, unmyelinated axons in culture
-_SYNAPTIC_DELAY: Final = 1.0  # ms; also the shortest delay, which spike exchange needs
+_SHORTEST_DELAY: Final = 0.1  # ms, two steps; spike exchange needs one
 _WEIGHT_GRID: Final = 2.0**36  # per uS: sums of weights are exact in any order
 _MAX_EXCHANGE: Final = 10.0  # ms
 _SPREAD_OF_NOISE: Final = 1  # purpose of a random stream, with (seed, gid)
