@@ -284,12 +284,6 @@ def _reversal(value: Any) -> float:
     return float(value)
 
 
-def _reversal(potential: Any) -> float:
-    if not isinstance(potential, Real) or not math.isfinite(float(potential)):
-        raise ConfigError(f"reversal must be a finite number (mV), not {potential!r}")
-    return float(potential)
-
-
 def _gids(gids: ArrayLike) -> NDArray[np.uint32]:
     given = np.asarray(gids)
     if given.size == 0:  # a rank without cells
