@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
+from livn_ipp.errors import ConfigError
 from livn_ipp.neuron.electrodes import Electrodes
 from livn_ipp.neuron.recorder import Recorder
 from livn_ipp.neuron.settings import known
@@ -60,6 +61,8 @@ class Recordings:
         if what not in methods:
             return self.record_state(what, population, **options)
         if population is not None:
+            if what in {"potential", "weights"}:
+                raise ConfigError(f"{what} cannot be recorded of a population only")
             options["population"] = population
         return methods[what](**options)
 
