@@ -82,7 +82,7 @@ def demo(system: str, workers: int, subworld_size: int, out: Path) -> None:
 
 
 @main.command()
-@click.argument("name", required=False)
+@click.argument("source", required=False, metavar="[NAME|FILE]")
 @click.option(
     "--out",
     required=True,
@@ -95,15 +95,26 @@ def demo(system: str, workers: int, subworld_size: int, out: Path) -> None:
 @click.option(
     "--electrodes-per-side", type=click.IntRange(1), help="The array is a square."
 )
+@click.option(
+    "--mea",
+    "electrode_pitch",
+    type=float,
+    metavar="PITCH",
+    help="As many electrodes as fit at this pitch in um.",
+)
+@click.option("--picture", is_flag=True, help="Draw the culture as culture.png.")
 @click.option("--overwrite", is_flag=True, help="Replace a system that is there.")
-def generate(name: str | None, out: Path, overwrite: bool, **changes: Any) -> None:
+def generate(
+    source: str | None, out: Path, picture: bool, overwrite: bool, **changes: Any
+) -> None:
     """Grow a culture and write it as a system directory.
 
-    NAME is EI1, EI2, EI3 or EI4; options change it. Without NAME, give --cells.
+    NAME is EI1, EI2, EI3 or EI4; FILE is a recipe such as the provenance.toml that is
+    written into each directory. Options change it. Without either, give --cells.
     """
     from livn_ipp.system.generate import generate as grow
 
-    spec = _spec(name, {k: v for k, v in changes.items() if v is not None})
+    spec = _spec(source, {k: v for k, v in changes.items() if v is not None})
     if out.exists() and not overwrite:
         raise click.ClickException(f"{out} exists; pass --overwrite to replace it")
     with click.progressbar(length=spec.cells, label="connecting cells") as bar:
@@ -112,22 +123,42 @@ def generate(name: str | None, out: Path, overwrite: bool, **changes: Any) -> No
             bar.update(done - bar.pos)
 
         path = grow(out, spec, progress, overwrite=overwrite)
+    if picture:
+        _draw(path)
     counts = ", ".join(f"{count} {name}" for name, count in spec.counts.items())
     click.echo(f"{path}: {counts}, seed {spec.seed}")
 
 
-def _spec(name: str | None, changes: dict[str, Any]) -> "CultureSpec":
+def _spec(source: str | None, changes: dict[str, Any]) -> "CultureSpec":
     import dataclasses
 
     from livn_ipp.system.culture import CultureSpec
+    from livn_ipp.system.recipe import read_recipe
 
-    if name is not None:
-        return dataclasses.replace(CultureSpec.preset(name), **changes)
+    if {"electrodes_per_side", "electrode_pitch"} <= set(changes):
+        raise click.UsageError("give either --electrodes-per-side or --mea, not both")
+    if source is not None:
+        from_file = source.endswith(".toml") or Path(source).is_file()
+        spec = read_recipe(source) if from_file else CultureSpec.preset(source)
+        if "electrodes_per_side" in changes:
+            changes = {"electrode_pitch": None, **changes}
+        return dataclasses.replace(spec, **changes)
     if "cells" not in changes:
-        raise click.UsageError("give the NAME of a culture, or --cells")
+        raise click.UsageError("give the NAME of a culture, a FILE, or --cells")
     usual = CultureSpec.preset("EI2")
     side = usual.side * (changes["cells"] / usual.cells) ** 0.5  # the same density
     return CultureSpec(**{"side": side, **changes})
+
+
+def _draw(path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from livn_ipp.system import System
+    from livn_ipp.view.figures import plot_culture
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    plot_culture(System(path), ax=figure.subplots())
+    figure.savefig(path / "culture.png", dpi=150)
 
 
 def _findings() -> "list[Finding]":

@@ -115,6 +115,36 @@ def test_generate_by_numbers(tmp_path):
     assert system.bounding_box[1, 0] - system.bounding_box[0, 0] == pytest.approx(400)
 
 
+def test_generate_from_a_recipe(tmp_path):
+    source = tmp_path / "culture.toml"
+    source.write_text('preset = "EI1"\nseed = 4\nelectrode_pitch = 50.0\n')
+    out = tmp_path / "mine"
+    result = livn_ipp("generate", str(source), "--out", str(out), "--seed", "5")
+    assert result.exit_code == 0, result.output
+    assert "8 EXC, 2 INH, seed 5" in result.output
+    assert System(out).default_io().num_channels == 64
+    again = livn_ipp(
+        "generate", str(out / "provenance.toml"), "--out", str(tmp_path / "again")
+    )
+    assert again.exit_code == 0, again.output
+    assert System(tmp_path / "again").digest() == System(out).digest()
+    fewer = livn_ipp(
+        "generate", str(source), "--electrodes-per-side", "2", "--out", str(out),
+        "--overwrite",
+    )  # fmt: skip
+    assert fewer.exit_code == 0, fewer.output
+    assert System(out).default_io().num_channels == 4
+
+
+def test_generate_draws_cells_and_electrodes(tmp_path):
+    out = tmp_path / "EI1"
+    result = livn_ipp("generate", "EI1", "--mea", "100", "--picture", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert System(out).default_io().num_channels == 16
+    assert (out / "culture.png").read_bytes()[1:4] == b"PNG"
+    assert "connecting cells" in result.output
+
+
 def test_generate_does_not_replace_unasked(tmp_path):
     out = str(tmp_path / "EI1")
     assert livn_ipp("generate", "EI1", "--out", out).exit_code == 0
@@ -135,6 +165,9 @@ def test_generate_does_not_replace_unasked(tmp_path):
         ([], 2, "--cells"),
         (["--cells", "0"], 2, "--cells"),
         (["--cells", "5", "--side", "-1"], 1, "side must be positive"),
+        (["EI1", "--mea", "-5"], 1, "electrode_pitch must be positive"),
+        (["EI1", "--mea", "100", "--electrodes-per-side", "4"], 2, "not both"),
+        (["nowhere.toml"], 1, "nowhere.toml cannot be read as TOML"),
     ],
 )
 def test_generate_refuses_in_one_message(tmp_path, arguments, code, message):

@@ -121,6 +121,9 @@ class CultureSpec:
         In um/ms.
     electrodes_per_side : int
         The array is a square grid.
+    electrode_pitch : float or None
+        In um: as many electrodes as fit at this distance take the place of
+        `electrodes_per_side`, by powers of two; see ``MEA.for_area``.
     electrode_height : float
         The electrodes' z in um.
     input_radius, output_radius : float
@@ -149,6 +152,7 @@ class CultureSpec:
     synaptic_delay: float = 1.0
     conduction_velocity: float = 250.0
     electrodes_per_side: int = 4
+    electrode_pitch: float | None = None
     electrode_height: float = 0.0
     input_radius: float = 250.0
     output_radius: float = 125.0
@@ -160,11 +164,16 @@ class CultureSpec:
         if not _is_whole(self.seed, 0):
             raise _fault("seed", self.seed, "a whole number from 0")
         for name in ("side", "conduction_velocity", "input_radius", "output_radius"):
-            if not 0 < getattr(self, name) < np.inf:
+            if not (_is_finite(getattr(self, name)) and getattr(self, name) > 0):
                 raise _fault(name, getattr(self, name), "positive")
         for name in ("depth", "spacing", "weight_sd", "synaptic_delay"):
-            if not 0 <= getattr(self, name) < np.inf:
+            if not (_is_finite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise _fault(name, getattr(self, name), "zero or positive")
+        if not _is_finite(self.electrode_height):
+            raise _fault("electrode_height", self.electrode_height, "a number of um")
+        pitch = self.electrode_pitch
+        if pitch is not None and not (_is_finite(pitch) and pitch > 0):
+            raise _fault("electrode_pitch", pitch, "positive")
         names = [population.name for population in self.populations]
         if not names or names != sorted(set(names)):
             raise _fault("populations", names, "distinct, in alphabetical order")
@@ -214,7 +223,7 @@ class CultureSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything in plain numbers, lists and dictionaries."""
-        return asdict(self)
+        return {name: v for name, v in asdict(self).items() if v is not None}
 
     def _check(self, projection: ProjectionSpec, names: list[str]) -> None:
         label = f"projection {projection.pre} to {projection.post}"
@@ -240,6 +249,10 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and value >= least
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and bool(np.isfinite(value))
 
 
 def _fault(name: str, value: Any, due: str) -> ConfigError:

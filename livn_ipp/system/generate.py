@@ -23,6 +23,7 @@ from livn_ipp.system.layout import (
     FACTOR,
 )
 from livn_ipp.system.neuroh5_writer import Writer
+from livn_ipp.system.recipe import recipe
 
 __all__ = ["CultureSpec", "PopulationSpec", "ProjectionSpec", "generate"]
 
@@ -118,14 +119,18 @@ def _write(
     _write_json(folder / "graph.json", describe(spec, codes))
     (folder / "params").mkdir()
     _write_json(folder / "params" / "default.json", parameters(spec))
-    array = MEA.grid(
-        spec.side,
-        spec.electrodes_per_side,
-        spec.electrode_height,
-        spec.input_radius,
-        spec.output_radius,
-    )
-    array.save(folder / "mea.json")
+    (folder / "provenance.toml").write_text(recipe(spec), encoding="utf-8")
+    _array(spec).save(folder / "mea.json")
+
+
+def _array(spec: CultureSpec) -> MEA:
+    radii = spec.input_radius, spec.output_radius
+    if spec.electrode_pitch is None:
+        return MEA.grid(
+            spec.side, spec.electrodes_per_side, spec.electrode_height, *radii
+        )
+    area = [[0.0, 0.0], [spec.side, spec.side]]
+    return MEA.for_area(area, spec.electrode_pitch, spec.electrode_height, *radii)
 
 
 def _write_cells(

@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 
 from livn_ipp.errors import ConfigError
+from livn_ipp.io import MEA
 from livn_ipp.system import System, shipped
 from livn_ipp.system import generate as module
 from livn_ipp.system.culture import CultureSpec
 from livn_ipp.system.generate import generate
 from livn_ipp.system.neuroh5 import reading
+from livn_ipp.system.recipe import read_recipe
 
 SPEC = CultureSpec(cells=30, side=300.0, seed=5)
-FILES = ("cells.h5", "connections.h5", "graph.json", "mea.json", "params/default.json")
+FILES = (
+    "cells.h5",
+    "connections.h5",
+    "graph.json",
+    "mea.json",
+    "params/default.json",
+    "provenance.toml",
+)
 
 
 def contents(folder):
@@ -30,6 +39,11 @@ def contents(folder):
 
 def read(path):
     return json.loads(path.read_text())
+
+
+def recipe_of(folder):
+    lines = (folder / "provenance.toml").read_text().splitlines()
+    return [line for line in lines if not line.startswith("version = ")]
 
 
 def datasets(path):
@@ -78,6 +92,9 @@ def test_shipped_cultures_are_what_their_command_makes(tmp_path, name):
         for content in (ours, theirs):
             content.get("provenance", {}).pop("livn_ipp", None)  # the maker's version
         assert ours == theirs
+    for file in ("mea.json", "params/default.json"):
+        assert (made / file).read_bytes() == (shipped(name) / file).read_bytes()
+    assert recipe_of(made) == recipe_of(shipped(name))
 
 
 def test_shipped_cultures_are_small():
@@ -200,6 +217,17 @@ def test_electrodes_hear_cells():
         heard = np.unique(rows[rows[:, 2] <= array.output_radius, 0])
         assert len(heard) >= least
         assert {1, 4} <= set(heard)  # the channels that the examples drive
+
+
+def test_electrodes_at_a_pitch(tmp_path):
+    spec = replace(SPEC, electrode_pitch=100.0, electrode_height=5.0)
+    made = generate(tmp_path / "system", spec)
+    array = System(made).default_io()
+    expected = MEA.for_area([[0, 0], [300, 300]], 100.0, 5.0, 250.0, 125.0)
+    assert array.num_channels == 16
+    assert np.array_equal(array.electrode_coordinates, expected.electrode_coordinates)
+    assert array.params == expected.params
+    assert read_recipe(made / "provenance.toml") == spec
 
 
 def test_a_culture_of_one_kind_has_no_calm_group(tmp_path):
