@@ -10,7 +10,7 @@ from livn_ipp.errors import ConfigError
 pytestmark = pytest.mark.neuron
 
 STRONG = {"EXC_EXC": {"A_ltp": 0.4, "A_ltd": 0.2, "tau_ltp": 30.0, "w_max": 4.0}}
-BUSY = {"std_e": 1e-3}
+BUSY = {"g_e0": 1e-3, "std_e": 2e-3}
 
 
 @pytest.fixture
