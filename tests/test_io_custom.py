@@ -212,6 +212,13 @@ def test_what_an_io_does_not_do_it_says():
     assert deaf.set_params({}).revision == 1
 
 
+def test_commands_have_a_space():
+    pytest.importorskip("gymnasium")
+    assert MEA.grid(400.0).input_space.shape == (16,)
+    io = ComposedIO(MEA.grid(400.0, 2), MEA.grid(400.0))
+    assert io.input_space.contains(np.ones(4, np.float32))
+
+
 def test_io_travels():
     io = ComposedIO(Quadrants(400.0), MEA.grid(400.0))
     io.set_params({"inputs-strength": 3.0})
@@ -257,6 +264,37 @@ def test_a_users_own_io_works_through_an_environment_on_any_ranks():
     assert alone[3] == "current"
     assert any(alone[1])
     assert run_on_ranks(on_two_ranks, 2) == [alone, alone]
+
+
+@pytest.mark.neuron
+def test_parameters_of_an_environments_electrodes_act_from_the_next_run_on():
+    from livn_ipp.env import Env
+
+    env = Env("EI1").init().record_potential(dt=1.0)
+    before = env.run(50).potential.values
+    gain = env.io.params["volume_conductor-recording_gain"]
+    env.io.set_params({"volume_conductor-recording_gain": 2 * gain})
+    after = env.clear(trial=0).run(50).potential.values
+    env.set_params({"io-volume_conductor-recording_gain": gain})
+    again = env.clear(trial=0).run(50).potential.values
+    env.close()
+    assert np.abs(before).max() > 0.1
+    assert np.allclose(after, 2 * before, atol=1e-3)
+    assert np.array_equal(again, before)
+
+
+@pytest.mark.neuron
+def test_electrodes_and_cells_of_an_environment():
+    from livn_ipp.env import Env
+
+    env = Env("EI2").selection(0.2)
+    io, cells = env.io, env.system.coordinates()
+    assert len(cells) == 20
+    assert np.array_equal(env.channel_reach(), io.transfer(cells[:, 1:]))
+    assert np.array_equal(env.source_gain(), io.gain(cells[:, 1:]))
+    assert np.array_equal(env.recording_distances(), io.distances(cells))
+    heard = env.channel_recording(env.active_gids)
+    assert sum(map(len, heard.values())) == np.count_nonzero(env.source_gain())
 
 
 @pytest.mark.neuron

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp import volume_conductor
 from livn_ipp.errors import ConfigError
+from livn_ipp.extras import extra
 from livn_ipp.positions import checked_points, checked_rows, rows_of
 
 __all__ = ["IO"]
@@ -120,6 +121,12 @@ class IO(ABC):
     def num_channels(self) -> int:
         """Number of channels."""
         return len(self.channel_ids)
+
+    @property
+    def input_space(self) -> Any:
+        """The Gymnasium space of commands, as in livn: 0 to 1 for each channel."""
+        spaces = extra("gymnasium.spaces", "gymnasium")
+        return spaces.Box(0.0, 1.0, (self.num_channels,))
 
     @property
     def params(self) -> dict[str, float]:

@@ -62,6 +62,11 @@ class ComposedIO(IO):
             for name, value in self._part(part).params.items()
         }
 
+    @property
+    def input_space(self) -> Any:
+        """The Gymnasium space of the inputs' commands."""
+        return self.inputs.input_space
+
     def transfer(self, points: _Floats) -> _Floats:
         """Effect of the inputs' channels."""
         return self.inputs.transfer(points)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from livn_ipp.errors import ConfigError, PreflightError
+from livn_ipp.errors import ConfigError
 from livn_ipp.system.source import Source, range_of
 
 __all__ = ["connectivity_matrix"]
@@ -49,10 +49,6 @@ def _members(source: Source, population: str | None) -> Any:
 
 
 def _sparse(shape: tuple[int, int], values: Any, at: Any, to: Any) -> Any:
-    try:
-        from scipy.sparse import coo_array
-    except ImportError as error:
-        raise PreflightError(
-            "a sparse matrix needs scipy; pip install scipy"
-        ) from error
+    from scipy.sparse import coo_array
+
     return coo_array((values, (at, to)), shape=shape).tocsr()

@@ -112,6 +112,28 @@ class System:
             for name, end in ends.items()
         }
 
+    def population_count(self, population: str) -> int:
+        """Count the cells of a population; of a selection only those chosen."""
+        range_of(self.source.ranges, population, self.name)
+        return self.population_counts[population]
+
+    def summary(self) -> dict[str, Any]:
+        """Count cells, projections and connections.
+
+        Examples
+        --------
+        >>> System("EI1").summary()
+        {'num_neurons': 10, 'population_counts': {'EXC': 8, 'INH': 2},
+         'num_projections': 4, 'num_connections': 90}
+        """
+        connections = [len(self.projection(*pair)) for pair in self.projections]
+        return {
+            "num_neurons": self.num_cells,
+            "population_counts": self.population_counts,
+            "num_projections": len(connections),
+            "num_connections": sum(connections),
+        }
+
     def population_of(self, gids: ArrayLike) -> NDArray[np.str_]:
         """Name of each cell's population.
 
@@ -148,6 +170,11 @@ class System:
         start, count = range_of(self.source.ranges, population, self.name)
         first, end = np.searchsorted(self.gids, [start, start + count])
         return rows[first:end]
+
+    @property
+    def neuron_coordinates(self) -> NDArray[np.float64]:
+        """Rows (gid, x, y, z) in um of all cells, as livn names them."""
+        return self.coordinates()
 
     def orientations(self) -> NDArray[np.float64]:
         """Direction of each cell's dendrite in the plane.

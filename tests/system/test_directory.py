@@ -367,3 +367,62 @@ def test_other_broken_json_is_named(folder, name):
     with pytest.raises(SystemFormatError) as info:
         System(folder).validate()
     assert info.value.path == folder / name
+
+
+class Own:
+    """A model of a user's own, as far as a system can tell."""
+
+    def __init__(self, gain=1.0):
+        self.gain = gain
+
+    def build(self):
+        """Make cells."""
+
+
+def name_model(folder, content):
+    path = folder / "model.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_model_file_names_the_model(folder, monkeypatch):
+    from livn_ipp.models.pinsky_rinzel import PinskyRinzel
+
+    assert System(folder).default_model() is None
+    name_model(folder, {"cls": "livn_ipp.models.pinsky_rinzel.PinskyRinzel"})
+    assert isinstance(System(folder).validate().default_model(), PinskyRinzel)
+    monkeypatch.setattr("livn_ipp.models.Own", Own, raising=False)
+    name_model(folder, {"cls": "livn_ipp.models.Own", "kwargs": {"gain": 3.0}})
+    assert System(folder).select(3).default_model().gain == 3.0
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({}, "a class as"),
+        ({"cls": "PinskyRinzel"}, "a class as"),
+        ({"cls": "a.B", "kwargs": 3}, "a class as"),
+        ({"cls": "livn_nowhere.models.Cell"}, "cannot be made here .*pass model="),
+        ({"cls": "livn_ipp.models.Nothing"}, "cannot be made here"),
+        ({"cls": "builtins.dict", "kwargs": {"a": 1}}, "no model of livn_ipp"),
+        ({"cls": "livn_ipp.io.MEA", "kwargs": {"pitch": 1}}, "cannot be made here"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_named(folder, content, problem):
+    path = name_model(folder, content)
+    with pytest.raises(SystemFormatError, match=problem) as info:
+        System(folder).default_model()
+    assert (info.value.path, info.value.field) == (path, "cls")
+
+
+def test_livns_names(folder):
+    system = System(folder)
+    assert system.num_neurons == 20
+    assert system.population_count("INH") == 4
+    assert system.select(5).population_count("EXC") == 4
+    with pytest.raises(ConfigError, match="no population 'PV'"):
+        system.population_count("PV")
+    assert np.array_equal(system.neuron_coordinates, system.coordinates())
+    assert system.summary()["num_connections"] == sum(
+        len(system.projection(*pair)) for pair in system.projections
+    )
