@@ -3,86 +3,22 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp.errors import ConfigError
+from livn_ipp.signals import Events, Series, merged_events, merged_series, on_grid
+
+if TYPE_CHECKING:  # each is an extra
+    import neo
+    import pandas as pd
+    import xarray as xr
 
 __all__ = ["Events", "Run", "Series"]
-
-
-@dataclass(frozen=True, eq=False)
-class Events:
-    """Spikes, ordered by (time, id).
-
-    Attributes
-    ----------
-    ids : array [n], uint32
-        The cell (gid) of each spike.
-    times : array [n], float64
-        Time of each spike in ms from the start of the run.
-    """
-
-    ids: NDArray[np.uint32]
-    times: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, ids: ArrayLike, times: ArrayLike) -> Self:
-        """Order spikes by (time, id) and fix their types."""
-        id_array = np.asarray(ids, np.uint32)
-        time_array = np.asarray(times, np.float64)
-        order = np.lexsort((id_array, time_array))
-        return cls(id_array[order], time_array[order])
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A signal sampled at a fixed interval, one row per source.
-
-    Sample ``k`` is the state at ``start + k * dt`` ms from the start of the run.
-
-    Attributes
-    ----------
-    ids : array [rows]
-        The cell (gid) or channel of each row.
-    values : array [rows, samples]
-        The samples, in `unit`.
-    dt : float
-        Sampling interval in ms.
-    start : float
-        Time of the first sample in ms from the start of the run.
-    unit : str
-        ``"mV"``, ``"uA"`` or ``"uV"``.
-    sections : tuple of str
-        The section of each row (``"soma"``, ``"dend"``); empty if rows are no sections.
-    """
-
-    ids: NDArray[Any]
-    values: NDArray[Any]
-    dt: float
-    start: float
-    unit: str
-    sections: tuple[str, ...] = ()
-
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """Time of each sample in ms from the start of the run."""
-        return self.start + self.dt * np.arange(self.values.shape[1], dtype=np.float64)
-
-    def select(self, rows: NDArray[Any]) -> Self:
-        """Keep the given rows (indices or mask)."""
-        sections = (
-            tuple(np.asarray(self.sections, object)[rows]) if self.sections else ()
-        )
-        return replace(
-            self, ids=self.ids[rows], values=self.values[rows], sections=sections
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,20 +122,186 @@ class Run:
                 f"slice({start}, {stop}) does not fit a run of {self.duration} ms; "
                 f"choose 0 <= start < stop <= {self.duration}"
             )
-        spikes = self.spikes
-        if spikes is not None:
-            inside = (spikes.times >= start) & (spikes.times < stop)
-            spikes = Events(spikes.ids[inside], spikes.times[inside] - start)
-        channels = {
-            name: replace(
-                series,
-                values=series.values[
-                    :, _aligned(start, series, name) : _aligned(stop, series, name)
-                ],
+        return Run(
+            _time(self.t0 + start),
+            _time(stop - start),
+            None if self.spikes is None else self.spikes.window(start, stop),
+            {
+                name: series.window(start, stop, name)
+                for name, series in self.channels.items()
+            },
+        )
+
+    def select(
+        self,
+        gids: ArrayLike | None = None,
+        population: str | Iterable[str] | None = None,
+        population_ranges: Mapping[str, tuple[int, int]] | None = None,
+    ) -> "Run":
+        """Keep some cells: their spikes and the rows of their sections.
+
+        Electrode potentials are no cell's and stay as they are.
+
+        Parameters
+        ----------
+        gids
+            The cells.
+        population
+            Names of populations, in place of `gids`.
+        population_ranges
+            First gid and number of cells of each population, as
+            ``system.population_ranges`` tells.
+
+        Raises
+        ------
+        ConfigError
+            If neither or both are given, or a population is unknown.
+
+        Examples
+        --------
+        >>> run = Run(0, 10, Events.of([1, 2, 7], [1.0, 2.0, 3.0]))
+        >>> run.select(population="INH", population_ranges={"INH": (5, 5)}).spikes.ids
+        array([7], dtype=uint32)
+        """
+        if (gids is None) == (population is None):
+            raise ConfigError("select() needs either gids or a population")
+        if population is not None:
+            cells = _cells_of(population, population_ranges)
+        else:
+            cells = np.atleast_1d(np.asarray(gids))
+        return Run(
+            self.t0,
+            self.duration,
+            None if self.spikes is None else self.spikes.select(cells),
+            {
+                name: s if name == "potential" else s.select(np.isin(s.ids, cells))
+                for name, s in self.channels.items()
+            },
+        )
+
+    def concat(self, other: "Run") -> "Run":
+        """Append the window that follows this one.
+
+        Parameters
+        ----------
+        other
+            A run that starts where this one ends, with the same recordings.
+
+        Returns
+        -------
+        Run
+            Both windows as one, with the same bits as if they had been simulated so.
+
+        Raises
+        ------
+        ConfigError
+            If the other does not follow or holds other recordings.
+        """
+        if abs(other.t0 - self.t1) > 1e-6:
+            raise ConfigError(
+                f"concat() needs a run that starts at {self.t1:g} ms, where this one "
+                f"ends, not at {other.t0:g} ms"
             )
-            for name, series in self.channels.items()
-        }
-        return Run(self.t0 + start, stop - start, spikes, channels)
+        recorded = _recorded(self)
+        if recorded != _recorded(other):
+            raise ConfigError(
+                f"concat() needs the same recordings in both runs, not {recorded} and "
+                f"{_recorded(other)}; drop() what is missing in one"
+            )
+        spikes = self.spikes
+        if spikes is not None and other.spikes is not None:
+            later = other.spikes.shifted(self.duration)
+            spikes = Events(
+                np.concatenate([spikes.ids, later.ids]),
+                np.concatenate([spikes.times, later.times]),
+            )
+        return Run(
+            self.t0,
+            _time(self.duration + other.duration),
+            spikes,
+            {
+                name: series.followed_by(other.channels[name], name)
+                for name, series in self.channels.items()
+            },
+        )
+
+    def gather(self, comm: Any = None, root: int = 0) -> "Run | None":
+        """Bring the ranks' parts together on one rank. Collective.
+
+        Parameters
+        ----------
+        comm
+            The ranks, ``env.comm``; None for this process alone.
+        root
+            The rank that gets the whole.
+
+        Returns
+        -------
+        Run or None
+            The whole on `root`, None elsewhere.
+        """
+        if comm is None:
+            return self
+        parts = comm.gather(self, root)
+        return None if parts is None else Run.merge(parts)
+
+    def add(self, name: str, series: Series) -> "Run":
+        """Add a signal, or put another in its place."""
+        return replace(self, channels={**self.channels, name: series})
+
+    def add_spikes(self, ids: ArrayLike, times: ArrayLike) -> "Run":
+        """Add spikes, times in ms from the start of the run."""
+        return replace(self, spikes=Events.of(ids, times))
+
+    def add_voltage(
+        self,
+        ids: ArrayLike,
+        values: ArrayLike,
+        dt: float = 0.1,
+        sections: Iterable[str] = (),
+    ) -> "Run":
+        """Add membrane voltages [rows, samples] in mV, sampled every `dt` ms."""
+        rows, samples = np.asarray(ids), np.atleast_2d(np.asarray(values))
+        return self.add("voltage", Series(rows, samples, dt, dt, "mV", tuple(sections)))
+
+    def add_current(
+        self,
+        ids: ArrayLike,
+        values: ArrayLike,
+        dt: float = 0.1,
+        sections: Iterable[str] = (),
+    ) -> "Run":
+        """Add membrane currents [rows, samples] in uA, sampled every `dt` ms."""
+        rows, samples = np.asarray(ids), np.atleast_2d(np.asarray(values))
+        return self.add("current", Series(rows, samples, dt, dt, "uA", tuple(sections)))
+
+    def drop(self, name: str) -> "Run":
+        """Leave out the spikes or a signal.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of this name.
+        """
+        if name not in _recorded(self):
+            raise ConfigError(f"the run holds no {name}; it holds {_recorded(self)}")
+        if name == "spikes":
+            return replace(self, spikes=None)
+        return replace(
+            self, channels={n: s for n, s in self.channels.items() if n != name}
+        )
+
+    def drop_spikes(self) -> "Run":
+        """Leave out the spikes, if any."""
+        return replace(self, spikes=None)
+
+    def drop_voltage(self) -> "Run":
+        """Leave out the voltages, if any."""
+        return self if self.voltage is None else self.drop("voltage")
+
+    def drop_current(self) -> "Run":
+        """Leave out the membrane currents, if any."""
+        return self if self.current is None else self.drop("current")
 
     @staticmethod
     def merge(parts: Iterable["Run"]) -> "Run":
@@ -221,21 +323,66 @@ class Run:
         if any((run.t0, run.duration) != (first.t0, first.duration) for run in runs):
             raise ConfigError("merge() needs runs of one time window")
         spikes = [run.spikes for run in runs if run.spikes is not None]
-        merged = None
-        if spikes:
-            merged = Events.of(
-                np.concatenate([s.ids for s in spikes]),
-                np.concatenate([s.times for s in spikes]),
-            )
-            _check_once(merged)
         names = dict.fromkeys(name for run in runs for name in run.channels)
         channels = {
-            name: _merge_series(
+            name: merged_series(
                 name, [r.channels[name] for r in runs if name in r.channels]
             )
             for name in names
         }
-        return Run(first.t0, first.duration, merged, channels)
+        return Run(first.t0, first.duration, merged_events(spikes), channels)
+
+    def to_dataframe(self, name: str = "spikes") -> "pd.DataFrame":
+        """Return spikes or a signal as a pandas table.
+
+        See :func:`livn_ipp.export.tables.to_dataframe`.
+        """
+        from livn_ipp.export import tables
+
+        return tables.to_dataframe(self, name)
+
+    def to_xarray(self) -> "xr.Dataset":
+        """Return everything as a labelled xarray Dataset.
+
+        See :func:`livn_ipp.export.tables.to_xarray`.
+        """
+        from livn_ipp.export import tables
+
+        return tables.to_xarray(self)
+
+    def to_neo(self, system: Any = None) -> "neo.Block":
+        """Return everything as a Neo Block, with units.
+
+        See :func:`livn_ipp.export.neo.to_neo`.
+        """
+        from livn_ipp.export import neo
+
+        return neo.to_neo(self, system)
+
+    def to_nwb(self, path: str | Path, **options: Any) -> Path:
+        """Write an NWB file.
+
+        See :func:`livn_ipp.export.nwb.to_nwb`.
+        """
+        from livn_ipp.export import nwb
+
+        return nwb.to_nwb(self, path, **options)
+
+    def save(self, path: str | Path) -> Path:
+        """Write an HDF5 file that :meth:`load` reads without loss.
+
+        See :mod:`livn_ipp.export.hdf5`.
+        """
+        from livn_ipp.export import hdf5
+
+        return hdf5.save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "Run":
+        """Read what :meth:`save` wrote."""
+        from livn_ipp.export import hdf5
+
+        return hdf5.load(path)
 
     def __repr__(self) -> str:
         spikes = (
@@ -250,42 +397,32 @@ class Run:
         return f"Run({self.t0:g}-{self.t1:g} ms: {spikes}{signals})"
 
 
-def _aligned(time: float, series: Series, name: str) -> int:
-    index = time / series.dt
-    if abs(index - round(index)) > 1e-6:
+def _time(value: float) -> float:
+    return float(on_grid(np.array([value], np.float64))[0])
+
+
+def _recorded(run: Run) -> list[str]:
+    spikes = [] if run.spikes is None else ["spikes"]
+    return spikes + sorted(run.channels)
+
+
+def _cells_of(
+    population: str | Iterable[str],
+    ranges: Mapping[str, tuple[int, int]] | None,
+) -> NDArray[Any]:
+    names = [population] if isinstance(population, str) else list(population)
+    if ranges is None:
         raise ConfigError(
-            f"{time} ms does not align with {name}'s recording dt of {series.dt} ms"
+            "select(population=...) needs population_ranges=system.population_ranges"
         )
-    return round(index)
-
-
-def _check_once(spikes: Events) -> None:
-    twice = (np.diff(spikes.times) == 0) & (np.diff(spikes.ids) == 0)
-    if twice.any():
-        first = int(np.argmax(twice))
+    unknown = sorted(set(names) - set(ranges))
+    if unknown:
         raise ConfigError(
-            f"two runs to merge hold the same spike (cell {spikes.ids[first]} at "
-            f"{spikes.times[first]} ms); each cell must be in one of them, so merge "
-            f"them once only"
+            f"there are no populations {unknown}; choose from {list(ranges)}"
         )
-
-
-def _merge_series(name: str, parts: list[Series]) -> Series:
-    first = parts[0]
-    samplings = {(part.dt, part.start, part.values.shape[1]) for part in parts}
-    if len(samplings) > 1:
-        raise ConfigError(
-            f"{name} was sampled differently on the ranks: (dt, start, samples) are "
-            f"{sorted(samplings)}"
-        )
-    if name == "potential":
-        return replace(first, values=np.sum([part.values for part in parts], axis=0))
-    ids = np.concatenate([part.ids for part in parts])
-    order = np.argsort(ids, kind="stable")
-    joined = replace(
-        first,
-        ids=ids,
-        values=np.concatenate([part.values for part in parts]),
-        sections=tuple(name for part in parts for name in part.sections),
+    return np.concatenate(
+        [
+            np.zeros(0, np.int64),
+            *(ranges[n][0] + np.arange(ranges[n][1]) for n in names),
+        ]
     )
-    return joined.select(order)

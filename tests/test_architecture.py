@@ -10,16 +10,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "livn_ipp"
 
 BASE = {
-    "errors", "extras", "content", "types", "run", "samples", "stimulus", "policy",
-    "subworld",
+    "errors", "extras", "content", "types", "run", "signals", "samples",
+    "stimulus", "policy", "subworld",
 }  # fmt: skip
 GROUND = {"io", "json_file", "positions", "volume_conductor"}
-BELOW_NEURON = BASE | GROUND | {"system", "models", "encoding", "decoding"}
+BELOW_NEURON = BASE | GROUND | {"system", "models", "encoding", "decoding", "export"}
 BELOW_ENV = BELOW_NEURON | {"neuron", "cluster"}
 HOUSE = BELOW_ENV | {"env", "search", "view"}
 
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
+    "run": BASE | {"export"},  # its to_... methods, when they are called
+    "export": BASE,
     "volume_conductor": BASE,
     "json_file": BASE,
     "positions": BASE,
@@ -41,7 +43,10 @@ MAY_IMPORT = {
 MAY_START = {
     "neuron": {"neuron", "env"},
     "mpi4py": {"subworld", "neuron", "cluster", "env", "cli"},
+    "scipy": {"decoding", "system"},
 }
+# Libraries of the extras: only through extras.extra(), which tells what to install.
+EXTRAS = {"gymnasium", "neo", "pandas", "pyarrow", "pynwb", "hdmf", "xarray"}
 MAX_LINES = 600
 
 
@@ -125,6 +130,8 @@ def test_heavy_libraries_start_late_and_where_they_belong(module):
         if library in MAY_START:
             assert room(module) in MAY_START[library], f"{module} imports {library}"
             assert not found.at_load, f"{module} imports {library} when it is loaded"
+        typing = module == "livn_ipp.run" and not found.at_load
+        assert library not in EXTRAS or typing, f"{module}: extra({library!r}, ...)"
 
 
 @pytest.mark.parametrize("module", MODULES)

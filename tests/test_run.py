@@ -1,6 +1,7 @@
 """Runs: order, windows, merging, fingerprints."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -196,3 +197,133 @@ def test_repr_tells_window_and_content():
     run = Run(5, 10, Events.of([1], [2.0]), {"voltage": voltage()})
     assert repr(run) == "Run(5-15 ms: 1 spikes, voltage 2x100)"
     assert repr(Run(0, 1)) == "Run(0-1 ms: no spikes recorded)"
+
+
+def whole(duration=20.0):
+    """20 ms, spikes on the simulation's grid."""
+    pairs = [(k % 3, round(k * 0.35, 6)) for k in range(57)]
+    return Run(0.0, duration, events(pairs), {"voltage": voltage(samples=200)})
+
+
+def same(a, b):
+    assert (a.t0, a.duration) == (b.t0, b.duration)
+    assert a.spikes.ids.tobytes() == b.spikes.ids.tobytes()
+    assert a.spikes.times.tobytes() == b.spikes.times.tobytes()
+    assert a.channels.keys() == b.channels.keys()
+    for name, series in a.channels.items():
+        assert series.values.tobytes() == b.channels[name].values.tobytes()
+        assert np.array_equal(series.ids, b.channels[name].ids)
+    return True
+
+
+@given(st.lists(st.integers(1, 199), max_size=4, unique=True))
+def test_a_run_cut_and_joined_has_the_same_bits(cuts):
+    bounds = [0, *(round(cut * 0.1, 6) for cut in sorted(cuts)), 20.0]
+    parts = [whole().slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = joined.concat(part)
+    assert same(joined, whole())
+
+
+def test_times_off_the_grid_are_only_added():
+    first, second = Run(0, 0.1, Events.of([], [])), Run(0.1, 1, Events.of([1], [1 / 3]))
+    assert first.concat(second).spikes.times.tolist() == [0.1 + 1 / 3]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (Run(21.0, 5.0, Events.of([], [])), "starts at 20 ms.*not at 21 ms"),
+        (
+            Run(20.0, 5.0, Events.of([], [])),
+            r"\['spikes', 'voltage'\] and \['spikes'\]",
+        ),
+        (
+            Run(20.0, 5.0, Events.of([], []), {"voltage": voltage(dt=0.2)}),
+            "voltage differs",
+        ),
+        (
+            Run(20.0, 5.0, Events.of([], []), {"voltage": voltage((0, 2))}),
+            "voltage differs",
+        ),
+    ],
+)
+def test_what_does_not_follow_is_not_joined(other, message):
+    with pytest.raises(ConfigError, match=message):
+        whole().concat(other)
+
+
+def test_select_cells():
+    potential = Series(np.array([1, 2]), np.ones((2, 20)), 1.0, 1.0, "uV")
+    run = whole().add("potential", potential).select([1, 5])
+    assert set(run.spikes.ids.tolist()) == {1}
+    assert run.voltage.ids.tolist() == [1]
+    assert run.voltage.sections == ("soma",)
+    assert run.potential.ids.tolist() == [1, 2]  # channels, not cells
+    assert whole().select(2).spikes.ids.tolist() == [2] * 19
+
+
+def test_select_a_population():
+    ranges = {"EXC": (0, 2), "INH": (2, 1)}
+    assert set(
+        whole().select(population="EXC", population_ranges=ranges).spikes.ids
+    ) == {
+        0,
+        1,
+    }
+    both = whole().select(population=["EXC", "INH"], population_ranges=ranges)
+    assert same(both, whole())
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({}, "either gids or a population"),
+        ({"gids": [1], "population": "EXC"}, "either gids or a population"),
+        ({"population": "EXC"}, "system.population_ranges"),
+        (
+            {"population": "PYR", "population_ranges": {"EXC": (0, 2)}},
+            r"no populations \['PYR'\]",
+        ),
+    ],
+)
+def test_a_selection_that_says_too_little(kwargs, message):
+    with pytest.raises(ConfigError, match=message):
+        whole().select(**kwargs)
+
+
+def test_gather():
+    assert whole().gather() is not None
+    parts = [whole().select([0, 2]), whole().select([1])]
+    root = SimpleNamespace(gather=lambda run, root: parts)
+    other = SimpleNamespace(gather=lambda run, root: None)
+    assert same(parts[0].gather(root), whole())
+    assert parts[1].gather(other, root=0) is None
+
+
+def test_add_and_drop():
+    run = Run(0, 10).add_spikes([2, 1], [3.0, 1.0])
+    assert run.spikes.ids.tolist() == [1, 2]
+    run = run.add_voltage([1], [[0.0] * 20], dt=0.5, sections=["soma"])
+    run = run.add_current([1], [[0.0] * 10], dt=1.0)
+    assert (run.voltage.unit, run.voltage.start, run.current.unit) == ("mV", 0.5, "uA")
+    assert run.drop("voltage").voltage is None
+    assert run.drop("spikes").spikes is None
+    assert list(run.drop_spikes().drop_voltage().drop_current()) == [None] * 6
+    assert Run(0, 10).drop_voltage().drop_current().drop_spikes().spikes is None
+    with pytest.raises(ConfigError, match=r"no potential; it holds \['spikes', 'cur"):
+        run.drop("potential")
+
+
+def test_a_raster():
+    spikes = Events.of([2, 0, 2], [0.15, 0.3, 0.35])
+    raster = spikes.raster(0.05)
+    assert raster.shape == (3, 8)
+    assert np.argwhere(raster).tolist() == [[0, 6], [2, 3], [2, 7]]
+    assert spikes.raster(0.1, n_cells=5, steps=10).shape == (5, 10)
+    assert Events.of([], []).raster(1.0).shape == (0, 0)
+    with pytest.raises(ConfigError, match=r"at least \(3, 4\)"):
+        spikes.raster(0.1, n_cells=2)
+    with pytest.raises(ConfigError, match="dt must be positive"):
+        spikes.raster(0)
