@@ -1,6 +1,7 @@
 """Runs: order, windows, merging, fingerprints."""
 
 import pickle
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -219,7 +220,7 @@ def same(a, b):
 @given(st.lists(st.integers(1, 199), max_size=4, unique=True))
 def test_a_run_cut_and_joined_has_the_same_bits(cuts):
     bounds = [0, *(round(cut * 0.1, 6) for cut in sorted(cuts)), 20.0]
-    parts = [whole().slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [whole().slice(a, b) for a, b in pairwise(bounds)]
     joined = parts[0]
     for part in parts[1:]:
         joined = joined.concat(part)
