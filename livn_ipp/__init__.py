@@ -28,19 +28,21 @@ if TYPE_CHECKING:
     from livn_ipp.cluster.launch import Cluster
     from livn_ipp.env import Env
     from livn_ipp.env.distributed import DistributedEnv
-    from livn_ipp.io import MEA
+    from livn_ipp.io import IO, MEA, ComposedIO
     from livn_ipp.run import Run
     from livn_ipp.stimulus import Stimulus
-    from livn_ipp.system import System
+    from livn_ipp.system import ParallelSystem, System
     from livn_ipp.types import Decoding, Encoding
 
 __all__ = [
+    "IO",
     "MEA",
     "CallCancelled",
     "CallError",
     "CallTimeout",
     "Cluster",
     "ClusterLost",
+    "ComposedIO",
     "ConfigError",
     "Decoding",
     "DistributedEnv",
@@ -48,6 +50,7 @@ __all__ = [
     "Env",
     "LivnError",
     "MissingExtra",
+    "ParallelSystem",
     "PreflightError",
     "ResultNotSerializable",
     "ResultTooLarge",
@@ -64,12 +67,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "IO": "livn_ipp.io",
     "MEA": "livn_ipp.io",
     "Cluster": "livn_ipp.cluster.launch",
+    "ComposedIO": "livn_ipp.io",
     "Decoding": "livn_ipp.types",
     "DistributedEnv": "livn_ipp.env.distributed",
     "Encoding": "livn_ipp.types",
     "Env": "livn_ipp.env",
+    "ParallelSystem": "livn_ipp.system",
     "Run": "livn_ipp.run",
     "Stimulus": "livn_ipp.stimulus",
     "System": "livn_ipp.system",

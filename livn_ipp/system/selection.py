@@ -149,6 +149,9 @@ class Selected:
         """Read the whole culture once."""
         self.whole.validate()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Selected, (self.whole, self.gids, self.selection_name)
+
 
 def _told(select: Any, method: str) -> str:
     return f"selection({select!r}, method={method!r})"

@@ -7,12 +7,13 @@ from ranks import run_on_ranks
 from livn_ipp.errors import ConfigError
 from livn_ipp.run import Run
 
+FEW = {"EXC": [3], "INH": [9]}
 SELECT = ({"EXC": 0.4, "INH": 0.5}, "random")
 
 
-def simulated(env):
+def simulated(env, *select):
     """What the ranks together saw of 300 ms with a pulse."""
-    env.selection(*SELECT).init().record_spikes().record_potential(1.0)
+    env.selection(*(select or SELECT)).init().record_spikes().record_potential(1.0)
     pulse = np.zeros((300, 16))
     pulse[50:60, [1, 4]] = 20.0
     run = env.run(300, env.cell_stimulus(pulse))
@@ -27,7 +28,13 @@ def program(_subworld):
 
     from livn_ipp.env import Env
 
-    return [simulated(Env("EI2", comm=MPI.COMM_WORLD, subworld_size=n)) for n in (3, 2)]
+    found = [
+        simulated(Env("EI2", comm=MPI.COMM_WORLD, subworld_size=ranks))
+        for ranks in (3, 2)
+    ]
+    # a rank is left without a cell
+    pair = simulated(Env("EI1", comm=MPI.COMM_WORLD, subworld_size=3), FEW)
+    return [*found, pair]
 
 
 @pytest.mark.neuron
@@ -82,7 +89,6 @@ def test_numbers_of_cells_are_systems():
 def test_selections_follow_the_first_law():
     from livn_ipp.env import Env
 
-    alone = simulated(Env("EI2"))
+    alone, pair = simulated(Env("EI2")), simulated(Env("EI1"), FEW)
     for rank, found in enumerate(run_on_ranks(program, 3)):
-        assert found[0] == alone, rank
-        assert found[1] == alone, rank
+        assert found == [alone, alone, pair], rank
