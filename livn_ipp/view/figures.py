@@ -1,6 +1,6 @@
 """Figures of cultures and of what they did; each draws into an axes and returns it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,13 @@ from livn_ipp.run import Run
 from livn_ipp.system import System
 from livn_ipp.system.layout import DENDRITE
 
-__all__ = ["plot_culture", "plot_raster", "plot_rates"]
+__all__ = [
+    "plot_culture",
+    "plot_potentials",
+    "plot_psth",
+    "plot_raster",
+    "plot_rates",
+]
 
 # Distinct for colour-blind eyes and in grey (Okabe & Ito 2008), in population order.
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -124,6 +130,116 @@ def plot_rates(
     ax.figure.colorbar(picture, ax=ax, label="rate (Hz)")
     _label_electrodes(ax, io, below=14)
     _plane(ax)
+    return ax
+
+
+def plot_potentials(
+    run: Run,
+    channels: Sequence[int] | None = None,
+    ax: Any = None,
+    spacing: float | None = None,
+) -> Any:
+    """Draw the potential at each electrode, one above the other.
+
+    Parameters
+    ----------
+    run
+        A run with electrode potentials.
+    channels
+        Ids of the channels to draw, from bottom to top; by default all.
+    ax
+        The matplotlib axes to draw into; new ones if None.
+    spacing
+        Distance between the traces in uV; by default the widest trace's extent. A bar
+        shows it.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ConfigError
+        If the run holds no potentials, or none of a channel.
+
+    Examples
+    --------
+    >>> from livn_ipp.run import Run, Series
+    >>> waves = Series(np.arange(2), np.ones((2, 10)), 1.0, 1.0, "uV")
+    >>> plot_potentials(Run(0, 10, None, {"potential": waves})).get_ylabel()
+    'channel'
+    """
+    series = run.potential
+    if series is None:
+        raise ConfigError(
+            "the run holds no potentials; call record_potential() before it"
+        )
+    known = series.ids.tolist()
+    chosen = known if channels is None else list(channels)
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise ConfigError(f"the run has no channels {unknown}; it has {known}")
+    ax = _axes(ax, (8, 4))
+    traces = series.values[[known.index(channel) for channel in chosen]]
+    middle = traces - traces.mean(axis=1, keepdims=True)
+    if spacing is None:
+        extent = np.ptp(middle, axis=1).max(initial=0.0) if middle.size else 0.0
+        spacing = float(extent) or 1.0
+    offsets = spacing * np.arange(len(chosen))
+    times = run.t0 + series.times
+    ax.plot(times, middle.T + offsets, color=_COLOURS[0], linewidth=0.7)
+    ax.set_yticks(offsets, [str(channel) for channel in chosen])
+    ax.set_xlim(run.t0, run.t1)
+    ax.set_xlabel("time (ms)")
+    ax.set_ylabel("channel")
+    ax.plot(
+        [1.01, 1.01], [0, spacing], color="black", clip_on=False,
+        transform=ax.get_yaxis_transform(),
+    )  # fmt: skip
+    ax.text(
+        1.02, spacing / 2, f"{spacing:.3g} uV", va="center", rotation=90,
+        transform=ax.get_yaxis_transform(),
+    )  # fmt: skip
+    return ax
+
+
+def plot_psth(histogram: Mapping[str, Any], ax: Any = None) -> Any:
+    """Draw the firing rate around pulses, of each population.
+
+    Parameters
+    ----------
+    histogram
+        What a :class:`~livn_ipp.decoding.PeriStimulusHistogram` returned.
+    ax
+        The matplotlib axes to draw into; new ones if None.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> counts = {"edges": [-5, 0, 5], "counts": {"all": [0, 2]}, "n_units": {"all": 4}}
+    >>> plot_psth(counts).get_ylabel()
+    'rate per cell (Hz)'
+    """
+    ax = _axes(ax, (6, 3))
+    edges = np.asarray(histogram["edges"], np.float64)
+    width_s = np.diff(edges) / 1000
+    for index, (name, counts) in enumerate(histogram["counts"].items()):
+        cells = max(1, histogram["n_units"][name])
+        ax.stairs(
+            np.asarray(counts) / width_s / cells, edges, label=name, linewidth=1.5,
+            color=_COLOURS[index % len(_COLOURS)],
+        )  # fmt: skip
+    ax.axvline(0, color=_GREY, linestyle=":")
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_xlabel("time from pulse (ms)")
+    ax.set_ylabel("rate per cell (Hz)")
+    if len(histogram["counts"]) > 1:
+        _legend(ax)
     return ax
 
 

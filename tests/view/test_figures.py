@@ -9,9 +9,15 @@ import pytest
 
 from livn_ipp.errors import ConfigError
 from livn_ipp.io import MEA
-from livn_ipp.run import Events, Run
+from livn_ipp.run import Events, Run, Series
 from livn_ipp.system import System
-from livn_ipp.view.figures import plot_culture, plot_raster, plot_rates
+from livn_ipp.view.figures import (
+    plot_culture,
+    plot_potentials,
+    plot_psth,
+    plot_raster,
+    plot_rates,
+)
 
 RUN = Run(1000, 50, Events.of([0, 9, 0, 3], [10.0, 20.0, 30.0, 40.0]))
 
@@ -90,6 +96,58 @@ def test_rates_of_unknown_channels_are_refused(ax):
         plot_rates({0: 1.0, 9: 1.0}, MEA.grid(400.0, 2), ax)
 
 
+def potentials():
+    values = np.array([[10.0, 14.0, 12.0], [0.0, 0.0, 0.0], [5.0, 5.0, 7.0]])
+    series = Series(np.array([4, 7, 9]), values, 0.5, 0.5, "uV")
+    return Run(1000, 1.5, None, {"potential": series})
+
+
+def test_potentials_lie_above_each_other(ax):
+    assert plot_potentials(potentials(), ax=ax) is ax
+    low, middle, high, bar = ax.lines
+    assert low.get_xdata().tolist() == [1000.5, 1001.0, 1001.5]
+    assert low.get_ydata().tolist() == [-2.0, 2.0, 0.0]
+    assert middle.get_ydata().tolist() == [4.0, 4.0, 4.0]  # the widest extends over 4
+    assert high.get_ydata() == pytest.approx([8 - 2 / 3, 8 - 2 / 3, 8 + 4 / 3])
+    assert list(bar.get_ydata()) == [0, 4.0]
+    assert [text.get_text() for text in ax.texts] == ["4 uV"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["4", "7", "9"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (ms)", "channel")
+    assert ax.get_xlim() == (1000, 1001.5)
+
+
+def test_some_potentials_at_a_given_distance(ax):
+    plot_potentials(potentials(), [9, 4], ax, spacing=100.0)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["9", "4"]
+    assert ax.lines[1].get_ydata().tolist() == [98.0, 102.0, 100.0]
+
+
+def test_flat_and_missing_potentials(ax):
+    flat = Series(np.zeros(1, int), np.zeros((1, 2)), 0.5, 0.5, "uV")
+    silent = Run(0, 1, None, {"potential": flat})
+    plot_potentials(silent, ax=ax)
+    plot_potentials(potentials(), [])
+    with pytest.raises(ConfigError, match=r"no channels \[5\]; it has \[4, 7, 9\]"):
+        plot_potentials(potentials(), [5])
+    with pytest.raises(ConfigError, match="record_potential"):
+        plot_potentials(RUN)
+
+
+def test_a_histogram_around_pulses_is_a_rate_per_cell(ax):
+    histogram = {
+        "edges": np.array([-5.0, 0.0, 5.0]),
+        "counts": {"EXC": np.array([1.0, 4.0]), "INH": np.array([0.0, 1.0])},
+        "n_units": {"EXC": 8, "INH": 2},
+    }
+    assert plot_psth(histogram, ax) is ax
+    exc, inh = ax.patches
+    assert exc.get_data().values == pytest.approx([25.0, 100.0])  # 4 / 5 ms / 8 cells
+    assert inh.get_data().values == pytest.approx([0.0, 100.0])
+    assert labels(ax) == ["EXC", "INH"]
+    assert (ax.get_xlabel(), ax.get_xlim()) == ("time from pulse (ms)", (-5, 5))
+    assert ax.get_ylabel() == "rate per cell (Hz)"
+
+
 def test_a_culture_shows_cells_dendrites_and_electrodes(ax):
     system = System("EI1")
     assert plot_culture(system, ax=ax) is ax
@@ -119,6 +177,7 @@ def test_every_figure_can_be_written(tmp_path):
             plot_rates({0: 1.0}, system.default_io()),
             plot_rates({}, system.default_io()),
             plot_culture(system),
+            plot_potentials(potentials()),
         ]
     ):
         path = tmp_path / f"{number}.png"
