@@ -184,8 +184,8 @@ class Env(Configurable):
         dt
             Step in ms; 0.05 by default. It stays the same until :meth:`clear`.
         chunk
-            Longest time in ms between two votes on whether to stop; the result does not
-            depend on it.
+            Longest time in ms, at most 10, between two votes on whether to stop; the
+            result does not depend on it.
 
         Returns
         -------

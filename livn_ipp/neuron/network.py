@@ -169,16 +169,11 @@ class Network:
         steps = np.rint((times - drift) / self._dt)
         return ids.astype(np.uint32), steps.astype(np.int64)
 
-    def track_membrane_currents(self) -> None:
-        """Let NEURON compute the current through each section's membrane."""
-        self._h.CVode().use_fast_imem(True)
-
     def close(self) -> None:
         """Remove everything from NEURON."""
         if self.closed:
             return
         self.closed = True
-        self._h.CVode().use_fast_imem(False)
         self._pc.gid_clear()
         self._weights.clear()
         self.connections.clear()

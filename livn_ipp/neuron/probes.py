@@ -1,8 +1,8 @@
-"""What is recorded: signals of sections, potentials and weights, at chunk ends."""
+"""What is recorded: voltages, currents, potentials, states and weights."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from livn_ipp.models import Cell, reference
 from livn_ipp.neuron.drive import Drive
 from livn_ipp.neuron.learning import Learning
 from livn_ipp.neuron.network import Network
+from livn_ipp.neuron.tape import Tape
 from livn_ipp.run import Series
 from livn_ipp.volume_conductor import round_currents
 
@@ -19,26 +20,13 @@ __all__ = [
     "PotentialProbe",
     "Probe",
     "Rows",
-    "SectionProbe",
+    "StateProbe",
+    "VoltageProbe",
     "WeightProbe",
 ]
 
-_NANO_PER_MICRO = 1000.0
-
-
-class Probe(Protocol):
-    """Samples one signal during a run, every `every` steps."""
-
-    every: int
-
-    def start(self, samples: int) -> None:
-        """Make room for a run's samples."""
-
-    def sample(self, index: int) -> None:
-        """Take a sample."""
-
-    def series(self) -> Series:
-        """Return the run's samples."""
+_NANO_PER_MICRO: Final = 1000.0
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,91 +49,115 @@ class Rows:
     names: tuple[str, ...]
 
 
-class _Samples:
-    """A variable of some sections, gathered into one vector."""
-
-    def __init__(
-        self, h: Any, network: Network, rows: Rows, variable: Callable[[Cell, str], Any]
-    ) -> None:
-        size = max(len(rows.ids), 1)
-        self._empty = len(rows.ids) == 0
-        self._buffer, self._pointers = h.Vector(size), h.PtrVector(size)
-        for at, (cell, name) in enumerate(zip(rows.cells, rows.names, strict=True)):
-            self._pointers.pset(at, variable(network.cells[cell], name))
-
-    def values(self) -> NDArray[np.float64]:
-        """Return the present values, one per row."""
-        if self._empty:
-            return np.zeros(0)
-        self._pointers.gather(self._buffer)
-        values: NDArray[np.float64] = self._buffer.as_numpy()
-        return values
-
-
-class SectionProbe:
-    """A variable of sections, float32, one row per section.
+class Probe(ABC):
+    """Samples one signal during a run.
 
     Parameters
     ----------
-    rows
-        The sections.
-    variable
-        Returns NEURON's reference to the variable, of a cell and a section's name.
     every
         Sampling interval in steps.
     dt
         The same in ms.
     unit
-        Of the variable.
+        The signal's.
+    tape
+        What notes it while NEURON steps; without one, NEURON must pause for each
+        sample.
     """
 
+    dtype: type = np.float32
+
     def __init__(
-        self,
-        h: Any,
-        network: Network,
-        rows: Rows,
-        variable: Callable[[Cell, str], Any],
-        every: int,
-        dt: float,
-        unit: str,
+        self, every: int, dt: float, unit: str, tape: Tape | None = None
     ) -> None:
         self.every = every
-        self._dt, self._unit, self._rows = dt, unit, rows
-        self._present = _Samples(h, network, rows, variable)
-        self._samples = np.zeros((0, 0), np.float32)
+        self._dt, self._unit, self._tape = dt, unit, tape
+        self._samples: NDArray[Any] = np.empty((0, 0), self.dtype)
+        self._next = 0
 
-    def start(self, samples: int) -> None:
+    @property
+    def pause(self) -> int:
+        """Interval in steps at which NEURON must pause for a sample; 0 if none."""
+        return 0 if self._tape else self.every
+
+    def start(self, steps: int) -> None:
         """Make room for a run's samples."""
-        self._samples = np.empty((samples, len(self._rows.ids)), np.float32)
+        self._samples = np.empty((steps // self.every, len(self.rows()[0])), self.dtype)
+        self._next = 0
+        if self._tape:
+            self._tape.start()
 
-    def sample(self, index: int) -> None:
-        """Take a sample."""
-        self._samples[index] = self._values()
+    def collect(self, step: int) -> None:
+        """Take what is due at a chunk's end, `step` steps after the run's start."""
+        if self._tape or step % self.every == 0:
+            block = self.block()
+            self._samples[self._next : self._next + len(block)] = block
+            self._next += len(block)
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        if self._tape:
+            self._tape.stop()
 
     def series(self) -> Series:
         """Return the run's samples."""
         values = np.ascontiguousarray(self._samples.T)
-        rows = self._rows
-        return Series(rows.ids, values, self._dt, self._dt, self._unit, rows.names)
+        self._samples = self._samples[:0]
+        ids, names = self.rows()
+        return Series(ids, values, self._dt, self._dt, self._unit, names)
 
-    def _values(self) -> NDArray[np.float64]:
-        return self._present.values()
+    @abstractmethod
+    def rows(self) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """Return id and section of each row."""
+
+    @abstractmethod
+    def block(self) -> _Floats:
+        """Return the samples [samples, rows] since the last time."""
 
 
-class CurrentProbe(SectionProbe):
+class _SectionProbe(Probe):
+    """A probe with one row per section."""
+
+    _rows: Rows
+
+    def rows(self) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """Return id and section of each row."""
+        return self._rows.ids, self._rows.names
+
+
+class VoltageProbe(_SectionProbe):
+    """Membrane voltage, float32 mV, one row per section."""
+
+    def __init__(
+        self, h: Any, network: Network, rows: Rows, every: int, dt: float
+    ) -> None:
+        self._rows = rows
+        places = zip(rows.cells, rows.names, strict=True)
+        voltages = [_voltage(network.cells[cell], name) for cell, name in places]
+        self._voltages = Tape(h, voltages, every)
+        super().__init__(every, dt, "mV", self._voltages)
+
+    def block(self) -> _Floats:
+        """Return the samples since the last time."""
+        return self._voltages.take()
+
+
+class CurrentProbe(_SectionProbe):
     """Transmembrane current, one row per section, float32 uA, positive outward."""
 
     def __init__(
         self, h: Any, network: Network, rows: Rows, every: int, dt: float, drive: Drive
     ) -> None:
-        super().__init__(h, network, rows, _membrane_current, every, dt, "uA")
-        self._currents = _Currents(h, network, rows, drive)
+        self._rows = rows
+        self._currents = _Currents(h, network, rows, every, drive)
+        super().__init__(every, dt, "uA", self._currents.tape)
 
-    def _values(self) -> NDArray[np.float64]:
-        return self._currents.values() / _NANO_PER_MICRO
+    def block(self) -> _Floats:
+        """Return the samples since the last time."""
+        return self._currents.take() / _NANO_PER_MICRO
 
 
-class PotentialProbe:
+class PotentialProbe(Probe):
     """Potential at the electrodes made by this rank's cells, float64 uV.
 
     Currents and gains lie on grids that make all sums exact, so the potential is the
@@ -160,6 +172,8 @@ class PotentialProbe:
         uV/nA.
     """
 
+    dtype = np.float64
+
     def __init__(
         self,
         h: Any,
@@ -169,66 +183,98 @@ class PotentialProbe:
         dt: float,
         drive: Drive,
         channel_ids: NDArray[Any],
-        gain: NDArray[np.float64],
+        gain: _Floats,
     ) -> None:
-        self.every = every
-        self._dt, self._gain, self._channels = dt, gain, channel_ids
-        self._currents = _Currents(h, network, rows, drive)
-        self._samples = np.zeros((0, 0))
+        self._channels, self._gain = channel_ids, np.ascontiguousarray(gain.T)
+        self._currents = _Currents(h, network, rows, every, drive)
+        super().__init__(every, dt, "uV", self._currents.tape)
 
-    def start(self, samples: int) -> None:
-        """Make room for a run's samples."""
-        self._samples = np.empty((samples, len(self._channels)))
+    def rows(self) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """Return the electrodes."""
+        return self._channels, ()
 
-    def sample(self, index: int) -> None:
-        """Take a sample."""
-        self._samples[index] = self._gain @ round_currents(self._currents.values())
-
-    def series(self) -> Series:
-        """Return the run's samples."""
-        values = np.ascontiguousarray(self._samples.T)
-        return Series(self._channels, values, self._dt, self._dt, "uV")
+    def block(self) -> _Floats:
+        """Return the samples since the last time."""
+        potentials: _Floats = round_currents(self._currents.take()) @ self._gain
+        return potentials
 
 
-class WeightProbe:
+class StateProbe(_SectionProbe):
+    """A state of the model, float32, one row per section that has it."""
+
+    def __init__(
+        self,
+        h: Any,
+        network: Network,
+        rows: Rows,
+        every: int,
+        dt: float,
+        name: str,
+        unit: str,
+    ) -> None:
+        super().__init__(every, dt, unit)
+        self._rows = rows
+        size = max(len(rows.ids), 1)
+        self._buffer, self._pointers = h.Vector(size), h.PtrVector(size)
+        for at, (cell, section) in enumerate(zip(rows.cells, rows.names, strict=True)):
+            owner = network.cells[cell].states[section, name]
+            self._pointers.pset(at, reference(owner, name))
+
+    def block(self) -> _Floats:
+        """Return the present sample."""
+        count = len(self._rows.ids)
+        if count:
+            self._pointers.gather(self._buffer)
+        present: _Floats = self._buffer.as_numpy()[None, :count]
+        return present
+
+
+class WeightProbe(Probe):
     """What this rank's plastic connections have learned, float32, one row for each."""
 
     def __init__(self, learning: Learning, every: int, dt: float) -> None:
-        self.every = every
-        self._learning, self._dt = learning, dt
-        self._samples = np.zeros((0, 0), np.float32)
+        super().__init__(every, dt, "")
+        self._learning = learning
 
-    def start(self, samples: int) -> None:
-        """Make room for a run's samples."""
-        self._samples = np.empty((samples, len(self._learning.factors)), np.float32)
-
-    def sample(self, index: int) -> None:
-        """Take a sample."""
-        self._samples[index] = self._learning.factors
-
-    def series(self) -> Series:
-        """Return the run's samples."""
-        values = np.ascontiguousarray(self._samples.T)
-        ids = self._learning.post_gids
+    def rows(self) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """Return the postsynaptic cell of each connection, and its source's name."""
         sources = tuple(f"from {gid}" for gid in self._learning.pre_gids.tolist())
-        return Series(ids, values, self._dt, self._dt, "", sources)
+        return self._learning.post_gids, sources
+
+    def block(self) -> _Floats:
+        """Return the present sample."""
+        return self._learning.factors[None]
 
 
 class _Currents:
     """Transmembrane currents in nA.
 
-    NEURON counts an injected current as a part of the membrane's own; what crosses the
-    membrane is its figure without it.
+    What crosses the membrane of a compartment is what comes along the axis from the
+    other one, and what is injected (Kirchhoff); a field's current along the axis is
+    among the injected.
     """
 
-    def __init__(self, h: Any, network: Network, rows: Rows, drive: Drive) -> None:
-        self._present = _Samples(h, network, rows, _membrane_current)
+    def __init__(
+        self, h: Any, network: Network, rows: Rows, every: int, drive: Drive
+    ) -> None:
+        cells = np.unique(rows.cells)
+        own = [network.cells[cell] for cell in cells]
+        voltages = [_voltage(cell, name) for cell in own for name in cell.sections]
+        self.tape = Tape(h, voltages, every)
+        self._axial = np.array([1 / cell.axial_resistance for cell in own])
         self._rows, self._drive = rows, drive
+        self._of_row = np.searchsorted(cells, rows.cells)
+        self._sign = np.where(rows.sections == 0, 1.0, -1.0)
 
-    def values(self) -> NDArray[np.float64]:
-        injected = self._drive.currents[self._rows.cells, self._rows.sections]
-        return self._present.values() + injected
+    def take(self) -> _Floats:
+        """Return the currents [samples, rows] since the last time."""
+        voltages = self.tape.take()
+        axial = (voltages[:, 1::2] - voltages[:, 0::2]) * self._axial  # mV/MOhm = nA
+        rows = self._rows
+        injected = self._drive.currents[rows.cells, rows.sections]
+        currents: _Floats = axial[:, self._of_row] * self._sign + injected
+        return currents
 
 
-def _membrane_current(cell: Cell, section: str) -> Any:
-    return reference(cell.sections[section](0.5), "i_membrane_")
+def _voltage(cell: Cell, section: str) -> Any:
+    return reference(cell.sections[section](0.5), "v")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp.errors import ConfigError
-from livn_ipp.models import Cell, Model, reference
+from livn_ipp.models import Model
 from livn_ipp.neuron.drive import Drive
 from livn_ipp.neuron.learning import Learning
 from livn_ipp.neuron.network import Network
@@ -17,7 +17,8 @@ from livn_ipp.neuron.probes import (
     PotentialProbe,
     Probe,
     Rows,
-    SectionProbe,
+    StateProbe,
+    VoltageProbe,
     WeightProbe,
 )
 from livn_ipp.neuron.program import whole_steps
@@ -172,35 +173,34 @@ class Recorder:
             if signal != "spikes"
         }
         assert self._place is not None
-        if {"current", "potential"} & every.keys():
-            self._place.network.track_membrane_currents()
         self._probes = {
             signal: self._probe(self._place, signal, steps, gains)
             for signal, steps in every.items()
         }
         self._made_for = dt, gains.revision
 
-    def intervals(self) -> list[int]:
-        """Return the sampling intervals in steps."""
-        return sorted({probe.every for probe in self._probes.values()})
+    def pauses(self) -> list[int]:
+        """Return the intervals in steps at which NEURON must pause for samples."""
+        return sorted({probe.pause for probe in self._probes.values()} - {0})
 
     def start(self, steps: int) -> None:
         """Make room for a run's samples."""
         for probe in self._probes.values():
-            probe.start(steps // probe.every)
+            probe.start(steps)
 
-    def sample(self, step: int) -> None:
-        """Take the samples that are due, `step` steps after the run's start."""
+    def collect(self, step: int) -> None:
+        """Take what is due, `step` steps after the run's start."""
         for probe in self._probes.values():
-            if step % probe.every == 0:
-                probe.sample(step // probe.every - 1)
+            probe.collect(step)
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        for probe in self._probes.values():
+            probe.stop()
 
     def series(self) -> dict[str, Series]:
-        """Return the run's samples by signal, which the recorder forgets."""
-        series = {name: probe.series() for name, probe in self._probes.items()}
-        for probe in self._probes.values():
-            probe.start(0)
-        return series
+        """Return the run's samples by signal."""
+        return {name: probe.series() for name, probe in self._probes.items()}
 
     def spiking(self) -> NDArray[np.int64] | None:
         """Return the cells whose spikes are recorded; None if spikes are not."""
@@ -215,18 +215,14 @@ class Recorder:
             return WeightProbe(place.learning, every, request.dt)
         rows = self._rows(place.network, request.places)
         at = (place.h, place.network, rows)
+        if signal == "voltage":
+            return VoltageProbe(*at, every, request.dt)
         if signal == "current":
             return CurrentProbe(*at, every, request.dt, place.drive)
         if signal == "potential":
             heard = gains.compute()
             return PotentialProbe(*at, every, request.dt, place.drive, *heard)
-        if signal == "voltage":
-            return SectionProbe(*at, _voltage, every, request.dt, "mV")
-
-        def state(cell: Cell, section: str) -> Any:
-            return reference(cell.states[section, signal], signal)
-
-        return SectionProbe(*at, state, every, request.dt, self.states[signal])
+        return StateProbe(*at, every, request.dt, signal, self.states[signal])
 
     def _rows(self, network: Network, places: NDArray[np.int64]) -> Rows:
         names = self._model.sections
@@ -280,10 +276,6 @@ class Recorder:
             return names
         states = self._model.states(population)
         return [name for name in names if (name, signal) in states]
-
-
-def _voltage(cell: Cell, section: str) -> Any:
-    return reference(cell.sections[section](0.5), "v")
 
 
 def _check_cells(

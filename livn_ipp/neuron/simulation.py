@@ -31,13 +31,14 @@ class _Plan:
 
     dt: float
     steps: int
-    regular: tuple[int, ...]  # intervals in steps at which chunks end
+    pace: int  # interval in steps between two votes
+    pauses: tuple[int, ...]  # intervals in steps of what NEURON must pause for
     learns: int  # interval in steps, since time zero, at which weights change; or 0
     program: Program | None
 
     def common(self) -> tuple[Any, ...]:
         """Return what must be the same on all ranks."""
-        return self.steps, self.regular, self.learns
+        return self.steps, self.pace, self.pauses, self.learns
 
 
 class Simulation:
@@ -122,13 +123,15 @@ class Simulation:
                 if plan.program is not None and plan.program.changes_at(done):
                     self._drive.apply(plan.program, done)
                 self.network.advance(end - done)
-                self._recorder.sample(end)
                 if plan.learns and self.network.step % plan.learns == 0:
                     spikes.append(self._seen())
                     self.learning.update(self.network.step, self._dt)
-                self._subworld.agree()
-                self._subworld.report(self.t)
+                self._recorder.collect(end)
+                if end % plan.pace == 0 or end == plan.steps:
+                    self._subworld.agree()
+                    self._subworld.report(self.t)
         finally:
+            self._recorder.stop()
             self._drive.rest()
         spikes.append(self._seen())
         t0 = float(_exact(first * self._dt))
@@ -147,7 +150,9 @@ class Simulation:
         if not duration > 0:
             raise ConfigError(f"the duration must be positive (ms), not {duration!r}")
         steps = whole_steps(duration, step, "the duration")
-        pace = whole_steps(_CHUNK if chunk is None else chunk, step, "the chunk")
+        pace = max(int(_CHUNK / step), 1)
+        if chunk is not None:
+            pace = min(pace, whole_steps(chunk, step, "the chunk"))
         learns = 0
         if self.learning.active:
             learns = whole_steps(INTERVAL, step, "the interval of learning")
@@ -158,8 +163,8 @@ class Simulation:
             )
             self._drive.require(program)
         self._recorder.prepare(step, gains)
-        regular = (pace, *self._recorder.intervals())
-        return _Plan(step, steps, regular, learns, program)
+        pauses = tuple(self._recorder.pauses())
+        return _Plan(step, steps, pace, pauses, learns, program)
 
     def _checked_dt(self, dt: float | None) -> float:
         step = float(dt or self._dt or _DT)
@@ -193,7 +198,8 @@ class Simulation:
                 f"the ranks of this subworld ask for different runs; steps, intervals "
                 f"and learning are {[other for _, other, _ in plans]}"
             )
-        parts = [np.arange(every, plan.steps, every) for every in set(plan.regular)]
+        regular = {plan.pace, *plan.pauses}
+        parts = [np.arange(every, plan.steps, every) for every in regular]
         if plan.learns:
             begin = plan.learns - self.network.step % plan.learns
             parts.append(np.arange(begin, plan.steps, plan.learns))
