@@ -80,9 +80,12 @@ class FastSpiking(PinskyRinzel):
         soma.insert("wang_buzsaki")
         for section in (soma, dend):
             section.insert("pas")
-            section(0.5).pas.g, section(0.5).pas.e = 1e-4, -67.0
+            section(0.5).pas.g, section(0.5).pas.e = 1e-4, -69.0
         at_soma, at_dend = h.livn_inputs(soma(0.5)), h.livn_inputs(dend(0.5))
         at_dend.hold = self.hold
+        assign = assigner(SETTINGS, {"channels": soma(0.5)})
+        for name, parameter in self.parameters(population).items():
+            assign(name, parameter.default)
         owners = {
             ("soma", "h_wang_buzsaki"): soma(0.5),
             ("soma", "n_wang_buzsaki"): soma(0.5),
@@ -106,7 +109,7 @@ class FastSpiking(PinskyRinzel):
                 "soma": reference(at_soma, "g_stim"),
                 "dend": reference(at_dend, "g_stim"),
             },
-            assign=assigner(SETTINGS, {"channels": soma(0.5)}),
+            assign=assign,
             states=owners,
         )
 

@@ -4,6 +4,7 @@ Pinsky & Rinzel (1994) J Comput Neurosci 1:39-60; voltages in mV, absolute.
 """
 
 import numpy as np
+from runge_kutta import integrate
 
 
 def _linoid(x, width):
@@ -21,6 +22,7 @@ class Equations:
         self.p = parameters
         self.area = parameters.surface * 1e-8  # cm2
         self.capacitance = parameters.cm * self.area * 1e3  # nF
+        self.capacitances = np.full(2, self.capacitance)
         self.g_e, self.g_i = g_e, g_i
 
     def conductance(self, density):
@@ -79,14 +81,4 @@ class Equations:
 
     def integrate(self, current, duration, dt, v=-62.0):
         """Return times and states; `current(t)` in nA."""
-        state = self.start(v)
-        times = np.arange(round(duration / dt) + 1) * dt
-        states = [state]
-        for t in times[:-1]:
-            k1 = self(state, current(t))
-            k2 = self(state + dt / 2 * k1, current(t))
-            k3 = self(state + dt / 2 * k2, current(t))
-            k4 = self(state + dt * k3, current(t))
-            state = state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-            states.append(state)
-        return times, np.array(states)
+        return integrate(self, self.start(v), current, duration, dt)
