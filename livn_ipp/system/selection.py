@@ -249,21 +249,21 @@ def _listed(gids: NDArray[Any], members: _Gids, name: str, system: str) -> _Gids
 
 
 def _patch(source: Source, select: Any, bounds: ArrayLike | None) -> _Gids:
-    """Choose the cells in a box around the culture's centre, or in a given one."""
+    """Choose the cells around the culture's centre, or in a given box."""
     places = source.coordinates[:, 1:3]
     if bounds is not None:
         lowest, highest = _corners(bounds)
         inside = ((places >= lowest) & (places <= highest)).all(axis=1)
         return np.compress(inside, source.gids)
-    box = source.bounding_box[:, :2]
-    half = np.maximum((box[1] - box[0]) / 2, np.finfo(float).tiny)
-    # How much of the box's side a box around its centre needs to hold each cell.
-    reach = np.abs((places - box.mean(axis=0)) / half).max(axis=1)
+    corners = source.bounding_box[:, :2]
+    offsets = places - corners.mean(axis=0)
     if isinstance(select, float):
         _count(select, 1, "")
-        return np.compress(reach <= np.sqrt(select), source.gids)
-    count = _count(select, len(reach), source.name)
-    return np.take(source.gids, np.argsort(reach, kind="stable")[:count])
+        half = np.sqrt(select) * (corners[1] - corners[0]) / 2
+        return np.compress((np.abs(offsets) <= half).all(axis=1), source.gids)
+    count = _count(select, len(places), source.name)
+    nearest = np.argsort((offsets**2).sum(axis=1), kind="stable")
+    return np.take(source.gids, nearest[:count])
 
 
 def _corners(bounds: ArrayLike) -> NDArray[np.float64]:

@@ -69,15 +69,38 @@ def test_random_is_keyed_by_the_seed():
     assert one[:80].max() > 700
 
 
-def test_a_patch_lies_around_the_centre():
+@pytest.mark.parametrize(
+    ("select", "exc", "inh"),
+    [
+        # as livn 2.0 chooses in EI2
+        (
+            20,
+            [0, 8, 10, 14, 17, 24, 28, 30, 38, 43, 44, 45, 60, 64, 67, 68, 73, 75],
+            [83, 88],
+        ),
+        (
+            0.25,
+            [0, 7, 8, 10, 12, 14, 17, 24, 28, 30, 38, 43, 44, 45, 55, 60, 64, 67, 68]
+            + [73, 75, 78],
+            [83, 88, 92],
+        ),
+    ],
+)
+def test_a_patch_lies_around_the_centre(select, exc, inh):
+    chosen = System("EI2").selection(select, "patch")
+    assert (chosen["EXC"].tolist(), chosen["INH"].tolist()) == (exc, inh)
+
+
+def test_a_patch_takes_the_nearest_cells_or_a_part_of_the_area():
     big = System("EI3")
-    for select in (100, 0.25):
-        kept = big.select(select, "patch")
-        apart = np.abs(kept.coordinates()[:, 1:3] - 800.0).max(axis=1)
-        others = np.setdiff1d(big.gids, kept.gids)
-        outside = np.abs(big.coordinates()[others, 1:3] - 800.0).max(axis=1)
-        assert apart.max() < outside.min()
-    assert apart.max() <= 400.0 < outside.min()  # a quarter of the area
+    offsets = big.coordinates()[:, 1:3] - 800.0
+    apart = np.hypot(*offsets.T)
+    near = big.select(100, "patch").gids
+    assert apart[near].max() < np.delete(apart, near).min()
+    quarter = big.select(0.25, "patch").gids
+    assert np.array_equal(
+        quarter, np.flatnonzero((np.abs(offsets) <= 400.0).all(axis=1))
+    )
 
 
 def test_a_patch_by_its_bounds():
