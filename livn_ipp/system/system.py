@@ -269,9 +269,9 @@ class System:
             `bounds` those inside.
         method
             ``"first"``: by gid. ``"random"``: by a random number keyed by seed and gid,
-            so a larger selection contains the smaller ones. ``"patch"``: so many that are
-            nearest to the centre in the plane, or those in that part of the area around
-            it.
+            so a larger selection contains the smaller ones. ``"patch"``: so many that
+            are nearest to the culture's centre in the plane, or those in that part of
+            the area around it.
         bounds
             ``[[x0, y0], [x1, y1]]`` in um: the patch itself, whatever `select` is.
         seed
