@@ -218,7 +218,8 @@ class Controller:
             return
         self._questions[event.ticket] = event
         worker = min(self._workers, key=lambda w: len(self._workers[w].parcels))
-        self._send(worker, [wire.Ask(event.ticket, event.name, event.arguments)])
+        question = wire.Ask(event.ticket, event.name, event.arguments, event.all_ranks)
+        self._send(worker, [question])
 
     def _cancel(self, number: int) -> None:
         call = self._calls.get(number)

@@ -136,9 +136,11 @@ class Dispatcher:
         """Append a setter to the config log; the future ends when all ranks have it."""
         return self._ticket(lambda n: events.SetterSubmitted(n, method, arguments))
 
-    def ask(self, name: str, arguments: wire.Frames) -> CallFuture:
+    def ask(
+        self, name: str, arguments: wire.Frames, *, all_ranks: bool = False
+    ) -> CallFuture:
         """Read an attribute of one worker's environment, or call its method."""
-        return self._ticket(lambda n: events.AskWorker(n, name, arguments))
+        return self._ticket(lambda n: events.AskWorker(n, name, arguments, all_ranks))
 
     def cancel(self, *calls: int) -> None:
         """Give calls up."""

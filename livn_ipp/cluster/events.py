@@ -97,6 +97,7 @@ class AskWorker:
     ticket: int
     name: str
     arguments: Frames
+    all_ranks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

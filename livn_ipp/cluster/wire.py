@@ -182,11 +182,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Read an attribute of the environment, or call it if it is a method."""
+    """Read an attribute of the environment, or call it if it is a method.
+
+    The answer is that of the lowest rank that has one; or, of all ranks, the list of
+    their answers. A dotted name reaches into attributes of attributes.
+    """
 
     id: int
     name: str
     arguments: Frames
+    all_ranks: bool = False
 
 
 Item = Apply | Rebuild | Install | Forget | Call | Ask

@@ -6,6 +6,7 @@ with all ranks' tracebacks, and the worker lives on.
 """
 
 import copy
+import operator
 import os
 import platform
 import time
@@ -151,7 +152,7 @@ class Worker:
     def _apply(self, entry: wire.Entry) -> Any:
         def apply() -> None:
             args, kwargs = wire.loads(entry.arguments)
-            getattr(self.env, entry.method)(*args, **kwargs)
+            operator.attrgetter(entry.method)(self.env)(*args, **kwargs)
 
         outcome = self._together(apply)
         return wire.Answer() if isinstance(outcome, _Value) else outcome
@@ -169,13 +170,19 @@ class Worker:
     def _ask(self, item: wire.Ask) -> Any:
         def ask() -> Any:
             args, kwargs = wire.loads(item.arguments)
-            value = getattr(self.env, item.name)
-            return value(*args, **kwargs) if callable(value) else value
+            value = operator.attrgetter(item.name)(self.env)
+            answer = value(*args, **kwargs) if callable(value) else value
+            return cloudpickle.dumps(answer) if item.all_ranks else answer
 
         outcome = self._together(ask)
         if not isinstance(outcome, _Value):
             return outcome
-        collected = self._collect(outcome.value, time.perf_counter())
+        answer = outcome.value
+        if item.all_ranks:
+            mpi = self.subworld.mpi
+            parts = [answer] if mpi is None else mpi.gather(answer)
+            answer = parts and [cloudpickle.loads(part) for part in parts]
+        collected = self._collect(answer, time.perf_counter())
         return (
             wire.Answer(collected.result)
             if isinstance(collected, wire.Done)

@@ -25,7 +25,21 @@ class Calls(ABC):
 
     def clear(self) -> Self:
         """Count trials from 0 again; every call starts at t = 0 in any case."""
-        self._trials = itertools.count()
+        return self.reseed_noise(0)
+
+    def reseed_noise(self, stream: int | None = None) -> Self:
+        """Go on with the randomness of another trial.
+
+        Parameters
+        ----------
+        stream
+            The trial of the next call, counted on from there; by default one is left
+            out.
+        """
+        if stream is None:
+            next(self._trials)
+        else:
+            self._trials = itertools.count(stream)
         return self
 
     def __call__(

@@ -2,23 +2,25 @@
 
 import atexit
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import Dispatcher, Transport
 from livn_ipp.env.calls import Calls
+from livn_ipp.env.cells import RemoteCells
 from livn_ipp.env.choose import Place
 from livn_ipp.env.configuration import Configuration
-from livn_ipp.env.factory import check_ranks, factory_for
+from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
+from livn_ipp.env.queries import Queries
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System
 
 __all__ = ["DistributedEnv"]
 
 
-class DistributedEnv(Calls, Configuration):
+class DistributedEnv(Calls, Configuration, Queries):
     """An Env that fans out calls to the workers of a cluster.
 
     In a notebook or a plain script it starts its own cluster, or uses one that is
@@ -32,8 +34,8 @@ class DistributedEnv(Calls, Configuration):
     Parameters
     ----------
     system
-        Path of a system directory, or the name of a shipped one (``"EI1"``). A path,
-        not a System, because each worker reads it on its own.
+        A culture, as :class:`livn_ipp.env.Env` takes it. Each worker reads a system
+        directory on its own.
     model, io, seed
         As :class:`livn_ipp.env.Env` takes them.
     comm
@@ -65,7 +67,7 @@ class DistributedEnv(Calls, Configuration):
 
     def __init__(
         self,
-        system: str | Path,
+        system: System | str | Path | int | Mapping[str, int],
         model: Any = None,
         io: Any = None,
         seed: int = 123,
@@ -82,12 +84,6 @@ class DistributedEnv(Calls, Configuration):
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
     ) -> None:
-        if not isinstance(system, (str, Path)):
-            raise ConfigError(
-                f"system must be the path of a system directory, not a "
-                f"{type(system).__name__}: each worker reads it from disk on its own; "
-                "pass system.path"
-            )
         self._place = Place(
             transport,
             comm,
@@ -106,7 +102,8 @@ class DistributedEnv(Calls, Configuration):
         super().__init__()
         self.system = System(system)
         self.seed = seed
-        self._factory = factory_for(backend, str(self.system.path), model, io, seed)
+        self.cells = RemoteCells(lambda: self.system, self._configure, self._ask)
+        self._factory = factory_for(backend, system, model, io, seed)
         check_ranks(self._factory, self.subworld_size)
         self._dispatcher: Dispatcher | None = None
         self._log: list[tuple[str, wire.Frames]] = []
@@ -117,7 +114,43 @@ class DistributedEnv(Calls, Configuration):
         """The cluster whose engines are the workers' ranks, or None."""
         return self._place.cluster
 
+    @property
+    def model(self) -> Any:
+        """Dynamics of cells and synapses, as the workers have them."""
+        if self._dispatcher is None:
+            return self._factory.model
+        return self._ask("model")
+
+    @property
+    def io(self) -> Any:
+        """The electrodes, as the workers have them."""
+        if self._dispatcher is None:
+            return self._factory.io
+        return self._ask("io")
+
     # Life
+
+    def selection(self, select: Any, method: str = "first", bounds: Any = None) -> Self:
+        """Simulate some of the culture's cells only; see the method of ``Env``.
+
+        Raises
+        ------
+        ConfigError
+            If the networks are built already, or the cells cannot be chosen.
+        """
+        if self._dispatcher is not None or self._ended:
+            raise ConfigError(
+                "the networks are built already; call selection() before init()"
+            )
+        self._factory = self._factory.select(select, method, bounds)
+        if isinstance(self._factory, NeuronFactory):
+            self.system = self._factory.system
+        return self
+
+    @property
+    def selection_name(self) -> str | None:
+        """Name of the stored selection in use, if any."""
+        return self.system.selection_name
 
     def init(self) -> Self:
         """Start or find the workers and build the network on each.
@@ -163,6 +196,10 @@ class DistributedEnv(Calls, Configuration):
             dispatcher.close()
         self._place.close()
 
+    def close(self) -> None:
+        """End the environment, as :meth:`shutdown` does."""
+        self.shutdown()
+
     def repartition(self, subworld_size: int) -> Self:
         """Cut the cluster's ranks into workers of another size.
 
@@ -205,6 +242,11 @@ class DistributedEnv(Calls, Configuration):
     def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
         arguments = wire.dumps((args, kwargs), snapshot=True)
         return self._live().ask(name, arguments).result()
+
+    def _ask_ranks(self, name: str, *args: Any) -> list[Any]:
+        arguments = wire.dumps((args, {}), snapshot=True)
+        answers = self._live().ask(name, arguments, all_ranks=True).result()
+        return list(answers)
 
     def _give_up(self, calls: Sequence[int]) -> None:
         if self._dispatcher is not None:

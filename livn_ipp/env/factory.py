@@ -1,13 +1,13 @@
 """Which environment a worker builds: ours on NEURON, livn's, or a user's own."""
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 from livn_ipp.env.livn import LivnEnv, simulator
 from livn_ipp.errors import ConfigError
 from livn_ipp.subworld import Subworld
+from livn_ipp.system import System
 from livn_ipp.types import EnvFactory
 
 __all__ = ["BackendFactory", "NeuronFactory", "check_ranks", "factory_for"]
@@ -20,20 +20,25 @@ class NeuronFactory:
     Attributes
     ----------
     system
-        Path of the system directory.
+        The culture; one of a directory travels as its path.
     model, io
         As :class:`livn_ipp.env.Env` takes them.
     seed
         Seed of all randomness.
     """
 
-    system: str
+    system: System
     model: Any = None
     io: Any = None
     seed: int = 123
 
     name: ClassVar[str] = "neuron"
     multirank: ClassVar[bool] = True
+
+    def select(self, select: Any, method: str, bounds: Any) -> Self:
+        """Return the factory of an environment of some of the cells."""
+        chosen = self.system.whole.select(select, method, bounds, self.seed)
+        return replace(self, system=chosen)
 
     def prepare(self, comm: Any, subworld_size: int) -> Subworld:
         """Boot NEURON and partition the world."""
@@ -64,21 +69,35 @@ class BackendFactory:
         Called as ``backend(system, model=, io=, seed=, comm=)``, `comm` being the
         :class:`livn_ipp.subworld.Subworld`; :class:`livn_ipp.types.Backend` says what
         it has to return.
-    system, model, io, seed
+    system
+        Passed on: the path of a system directory, or what else the user gave.
+    model, io, seed
         Passed on.
     name
         What the backend is called in messages.
     multirank
         Whether its ranks simulate one network together.
+    options
+        Passed on too.
+    selection
+        What the environment's ``selection`` is called with before ``init``.
     """
 
     backend: Callable[..., Any]
-    system: str
+    system: Any
     model: Any = None
     io: Any = None
     seed: int = 123
     name: str = "backend"
     multirank: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    selection: tuple[Any, str, Any] | None = None
+
+    def select(self, select: Any, method: str, bounds: Any) -> Self:
+        """Return the factory of an environment of some of the cells."""
+        if not hasattr(self.backend, "selection"):
+            raise ConfigError(f"the backend {self.name} offers no selection()")
+        return replace(self, selection=(select, method, bounds))
 
     def prepare(self, comm: Any, subworld_size: int) -> Subworld:
         """Split the world into consecutive ranks."""
@@ -91,8 +110,15 @@ class BackendFactory:
     def build(self, subworld: Subworld) -> Any:
         """Build and initialise the environment."""
         env = self.backend(
-            self.system, model=self.model, io=self.io, seed=self.seed, comm=subworld
+            self.system,
+            model=self.model,
+            io=self.io,
+            seed=self.seed,
+            comm=subworld,
+            **self.options,
         )
+        if self.selection is not None:
+            env.selection(*self.selection)
         return env.init()
 
     def namespace(self, _env: Any) -> dict[str, Any]:
@@ -120,7 +146,7 @@ def check_ranks(factory: EnvFactory, subworld_size: int) -> None:
 
 def factory_for(
     backend: str | Callable[..., Any], system: Any, model: Any, io: Any, seed: int
-) -> EnvFactory:
+) -> NeuronFactory | BackendFactory:
     """Choose the factory of a backend.
 
     Raises
@@ -131,19 +157,35 @@ def factory_for(
         If it is ``"livn"`` and livn cannot be used.
     """
     if backend == "neuron":
-        return NeuronFactory(system, model, io, seed)
+        return NeuronFactory(System(system), model, io, seed)
     if backend == "livn":
-        found = simulator()
         # Every worker runs what the controller found, whatever its own surroundings.
-        build = functools.partial(LivnEnv, livn_backend=found)
+        simulated_by = simulator()
         return BackendFactory(
-            build, system, model, io, seed, f"livn ({found})", LivnEnv.multirank
+            LivnEnv,
+            _plain(system),
+            model,
+            io,
+            seed,
+            f"livn ({simulated_by})",
+            LivnEnv.multirank,
+            {"livn_backend": simulated_by},
         )
     if callable(backend):
         name = getattr(backend, "__name__", type(backend).__name__)
         multirank = bool(getattr(backend, "multirank", False))
-        return BackendFactory(backend, system, model, io, seed, name, multirank)
+        return BackendFactory(backend, _plain(system), model, io, seed, name, multirank)
     raise ConfigError(
         f"unknown backend {backend!r}: use 'neuron', 'livn', or a class as "
         "livn_ipp.types.Backend describes"
     )
+
+
+def _plain(system: Any) -> Any:
+    """Name a directory by its path, which any backend understands."""
+    if isinstance(system, (int, Mapping)):
+        return system
+    culture = System(system)
+    if culture.source.path is None or culture.num_cells < culture.whole.num_cells:
+        return culture
+    return str(culture.path)

@@ -4,18 +4,14 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import Any, Self
 
-import numpy as np
-
+from livn_ipp.env.livn_values import run_of, stimulus_of
 from livn_ipp.errors import ConfigError, PreflightError
-from livn_ipp.run import Events, Run, Series
-from livn_ipp.stimulus import Stimulus
+from livn_ipp.run import Run
 from livn_ipp.subworld import Subworld
 
-__all__ = ["LivnEnv", "run_of", "simulator"]
-
-_UNITS: Final = {"voltage": "mV", "current": "uA"}
+__all__ = ["LivnEnv", "simulator"]
 
 
 def simulator() -> str:
@@ -63,7 +59,7 @@ class LivnEnv:
     Parameters
     ----------
     system
-        Path of a system directory.
+        Path of a system directory, or a number of unconnected cells.
     model, io
         Of livn's types; by default the system's.
     seed
@@ -103,11 +99,11 @@ class LivnEnv:
         *,
         livn_backend: str | None = None,
     ) -> None:
-        for name, value in (("model", model), ("io", io)):
+        for name, value in (("system", system), ("model", model), ("io", io)):
             if type(value).__module__.partition(".")[0] == "livn_ipp":
                 raise ConfigError(
                     f"{name} is a {type(value).__name__} of livn_ipp; backend='livn' "
-                    f"takes livn's own"
+                    f"takes livn's own, or for the system a path or numbers of cells"
                 )
         if livn_backend is not None:
             _settle(livn_backend)
@@ -117,6 +113,11 @@ class LivnEnv:
         self.comm = self.subworld.comm
         self.trial = 0
         self.livn = Env(system, model=model, io=io, seed=seed)
+
+    def selection(self, select: Any, method: str = "first", bounds: Any = None) -> Self:
+        """Simulate some of the cells, chosen by livn; before :meth:`init`."""
+        self.livn.selection(select, method, bounds)
+        return self
 
     def init(self) -> Self:
         """Build the network."""
@@ -156,10 +157,14 @@ class LivnEnv:
         return self.record("spikes", population)
 
     def record_voltage(
-        self, population: Any = None, dt: float = 0.1, **options: Any
+        self,
+        population: Any = None,
+        dt: float = 0.1,
+        gids: Any = None,
+        sections: Any = None,
     ) -> Self:
         """Record membrane voltages in mV every `dt` ms."""
-        return self.record("voltage", population, dt=dt, **options)
+        return self.record("voltage", population, dt=dt, gids=gids, sections=sections)
 
     def record_membrane_current(self, population: Any = None, dt: float = 0.1) -> Self:
         """Record membrane currents in uA every `dt` ms."""
@@ -233,52 +238,9 @@ class LivnEnv:
 
     def _simulate(self, duration: float, stimulus: Any, **options: Any) -> Any:
         self.subworld.agree()
-        run = self.livn.run(duration, _stimulus_of(stimulus), **options)
+        run = self.livn.run(duration, stimulus_of(stimulus), **options)
         self.subworld.report(self.livn.t)
         return run
-
-
-def run_of(run: Any) -> Run:
-    """Turn a Run of livn's into one of ours.
-
-    livn takes its first sample at the start of the run, so ``Series.start`` is 0.
-
-    Examples
-    --------
-    >>> import pytest
-    >>> Theirs = pytest.importorskip("livn.run").Run
-    >>> run_of(Theirs(duration=5.0).add_spikes([1, 0], [2.0, 1.0]))
-    Run(0-5 ms: 2 spikes)
-    """
-    spikes = None
-    channels = {}
-    for name, channel in run.channels.items():
-        if channel.kind == "events" and name == "spikes":
-            spikes = Events.of(channel.ids, channel.times)
-        elif channel.kind == "series":
-            sections = () if channel.sections is None else channel.sections
-            channels[name] = Series(
-                np.asarray(channel.ids),
-                np.asarray(channel.values),
-                float(channel.dt),
-                0.0,
-                _UNITS.get(name, ""),
-                tuple(str(section) for section in sections),
-            )
-    return Run(float(run.t0), float(run.duration), spikes, channels)
-
-
-def _stimulus_of(stimulus: Any) -> Any:
-    if not isinstance(stimulus, Stimulus):
-        return stimulus
-    from livn.stimulus import Stimulus as Theirs
-
-    return Theirs(
-        stimulus.array,
-        dt=stimulus.dt,
-        gids=stimulus.gids,
-        input_mode=stimulus.input_mode,
-    )
 
 
 def _settle(name: str) -> None:
