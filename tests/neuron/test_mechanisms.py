@@ -11,7 +11,9 @@ from livn_ipp.models import MECHANISMS
 from livn_ipp.neuron import mechanisms
 
 LEAK = """
-COMMENT SUFFIX not_this_one ENDCOMMENT
+COMMENT
+SUFFIX not_this_one
+ENDCOMMENT
 NEURON { SUFFIX %s NONSPECIFIC_CURRENT i RANGE g } : SUFFIX nor_this
 PARAMETER { g = 1e-4 }
 ASSIGNED { v i }
@@ -136,3 +138,22 @@ def test_names_that_clash_are_refused(tmp_path):
     )
     with pytest.raises(ConfigError, match="livn_pr_soma"):
         mechanisms.load(world().h, [mods])
+
+
+@pytest.mark.neuron
+def test_own_mechanisms_are_loaded_once_and_not_after_a_change(cache, tmp_path):
+    from livn_ipp.neuron.boot import boot, world
+
+    boot()
+    mods = directory(tmp_path / "mods", leak=LEAK % "test_own_leak")
+    for _ in range(2):
+        mechanisms.load(world().h, [MECHANISMS, mods])
+    assert hasattr(world().h, "test_own_leak")
+    (mods / "leak.mod").write_text(LEAK % "test_own_leak" + ": another leak")
+    with pytest.raises(ConfigError, match="restart"):
+        mechanisms.load(world().h, [MECHANISMS, mods])
+
+
+def test_absent_directory_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        mechanisms.compiled([tmp_path / "nowhere"])
