@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from ranks import run_on_ranks
 
+from livn_ipp.policy import BiphasicPulsePolicy
 from livn_ipp.run import Events, Run
+from livn_ipp.stimulus import Stimulus
 
 DURATION = 500.0
 
@@ -20,8 +22,11 @@ def pulses():
 
 def tie_delays(env):
     """Let many events arrive at the same instant."""
-    for connection in env._simulation.network._keep:
+    network = env._simulation.network
+    for connection in network._keep:
         connection.delay = 1.5
+    for connections in network.connections.values():
+        connections.delays[:] = 1.5
 
 
 def whole(env, run):
@@ -64,7 +69,68 @@ def ways(env):
     return found
 
 
-def partitions(sizes):
+LEARNING = {"A_ltp": 0.4, "A_ltd": 0.2, "w_max": 4.0}
+SELECTED = ({"EXC": 0.6, "INH": 0.5}, "random")
+BRIEF = 200.0
+
+
+def drives(env):
+    """One stimulus of each kind, as a user makes them on every rank alike."""
+    gids = env.system.gids[::3]
+    steps = np.zeros((20, len(gids)))
+    steps[2:6], steps[9] = 1.0, np.linspace(-1.0, 1.0, len(gids))
+    pulses_of_policy = BiphasicPulsePolicy(
+        channels=(1, 4, 10), amplitude=20.0, pulse_times=(20.0, 60.05, 120.0)
+    )
+    return {
+        "policy": pulses_of_policy,
+        "field": Stimulus.from_extracellular(
+            20 * steps, 5.0, gids, ["dend"] * len(gids)
+        ),
+        "current": Stimulus.from_current(0.05 * steps, 5.0, gids),
+        "density": Stimulus.from_current_density(5e-3 * steps, 5.0, gids),
+        "conductance": Stimulus.from_conductance(
+            2e-3 * np.abs(steps), 5.0, gids, ["dend"] * len(gids), reversal=0.0
+        ),
+    }
+
+
+def everything(run, env):
+    """Bytes of all that was recorded and learned, by name."""
+    merged = Run.merge(env.comm.allgather(run))
+    learned = {}
+    for part in env.comm.allgather(env.get_weights()):
+        learned |= part
+    found = {
+        name: (series.ids.tobytes(), np.ascontiguousarray(series.values).tobytes())
+        for name, series in merged.channels.items()
+    }
+    order = np.array([learned[key] for key in sorted(learned)])
+    return found | {
+        "spikes": (merged.digest(), len(merged.spikes)),
+        "learned": (len(learned), order.tobytes()),
+    }
+
+
+def modes(env):
+    """Simulate a selection that learns, with each mode of drive and in short chunks."""
+    env.selection(*SELECTED).init().enable_plasticity(LEARNING)
+    env.record_spikes().record_potential(0.5).record_weights(50.0)
+    env.record_voltage(dt=1.0, sections="soma").record_membrane_current(dt=2.0)
+    env.record_state("h", dt=5.0).set_params({"cells-EXC:gahp": 1.0, "std_e": 2e-3})
+    tie_delays(env)
+    found = {}
+    for name, stimulus in drives(env).items():
+        found[name] = everything(env.clear(trial=1).run(BRIEF, stimulus), env)
+        again = env.clear(trial=1).run(BRIEF, stimulus, chunk=0.15)
+        found[name + ", chunks"] = everything(again, env)
+    env.normalize_weights()
+    found["normalized"] = everything(env.run(BRIEF), env)
+    env.close()
+    return found
+
+
+def partitions(sizes, simulate):
     """Return a program that goes through subworld sizes in one world."""
 
     def program(_subworld):
@@ -73,7 +139,7 @@ def partitions(sizes):
         from livn_ipp.env import Env
 
         return [
-            (size, ways(Env("EI2", comm=MPI.COMM_WORLD, subworld_size=size)))
+            (size, simulate(Env("EI2", comm=MPI.COMM_WORLD, subworld_size=size)))
             for size in sizes
         ]
 
@@ -108,9 +174,47 @@ def test_chunks_and_halves_agree_but_trials_differ(alone):
     ],
 )
 def test_every_partition_gives_the_same(alone, ranks, sizes):
-    results = run_on_ranks(partitions(sizes), ranks, timeout=240)
+    results = run_on_ranks(partitions(sizes, ways), ranks, timeout=240)
     for rank, result in enumerate(results):
         assert not isinstance(result, Exception), result
         for size, found in result:
             for way, outcome in found.items():
                 assert outcome == alone[way], (rank, size, way)
+
+
+@pytest.fixture(scope="module")
+def modes_alone():
+    """What a process without MPI finds in each mode."""
+    from livn_ipp.env import Env
+
+    return modes(Env("EI2"))
+
+
+@pytest.mark.neuron
+def test_each_mode_drives_and_chunks_do_not_matter(modes_alone):
+    names = [name for name in modes_alone if f"{name}, chunks" in modes_alone]
+    assert len(names) == 5
+    for name in names:
+        assert modes_alone[name] == modes_alone[f"{name}, chunks"], name
+    spikes = {modes_alone[name]["spikes"][0] for name in names}
+    assert len(spikes) == len(names), "two modes did the same"
+    assert min(modes_alone[name]["spikes"][1] for name in names) > 50
+    for name in names:
+        learned = np.frombuffer(modes_alone[name]["learned"][1])
+        assert learned.std() > 1e-2, "nothing was learned"
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("ranks", "sizes"), [(3, [3, 2, 1])])
+def test_learning_selections_and_drives_are_the_same_on_every_partition(
+    modes_alone, ranks, sizes
+):
+    results = run_on_ranks(partitions(sizes, modes), ranks, timeout=240)
+    for rank, result in enumerate(results):
+        assert not isinstance(result, Exception), result
+        for size, found in result:
+            for name, outcome in found.items():
+                for what, value in outcome.items():
+                    assert value == modes_alone[name][what], (rank, size, name, what)
