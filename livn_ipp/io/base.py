@@ -1,9 +1,7 @@
 """IO: what every interface between channels and cells has in common."""
 
-import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from livn_ipp import volume_conductor
 from livn_ipp.errors import ConfigError
 from livn_ipp.extras import extra
+from livn_ipp.io.adjustable import Adjustable
 from livn_ipp.positions import checked_points, checked_rows, rows_of
 
 __all__ = ["IO"]
@@ -18,7 +17,7 @@ __all__ = ["IO"]
 _Floats = NDArray[np.float64]
 
 
-class IO(ABC):
+class IO(Adjustable, ABC):
     """What stands between channels and cells: an electrode array, or a user's own.
 
     A subclass says what its channels are and, as matrices of channels and points, what
@@ -34,8 +33,6 @@ class IO(ABC):
     input_mode : str
         What a command does to a cell: ``"extracellular"`` (:meth:`transfer` returns
         mV), ``"current"`` (nA) or another of :class:`livn_ipp.stimulus.Stimulus`.
-    revision : int
-        Counts the changes by :meth:`set_params`, for those who keep what they computed.
 
     Examples
     --------
@@ -68,7 +65,6 @@ class IO(ABC):
 
     input_units: str = "uA"
     input_mode: str = "extracellular"
-    revision: int = 0
 
     @property
     @abstractmethod
@@ -127,43 +123,6 @@ class IO(ABC):
         """The Gymnasium space of commands, as in livn: 0 to 1 for each channel."""
         spaces = extra("gymnasium.spaces", "gymnasium")
         return spaces.Box(0.0, 1.0, (self.num_channels,))
-
-    @property
-    def params(self) -> dict[str, float]:
-        """What :meth:`set_params` can change, by name."""
-        return {}
-
-    def check_params(self, params: Mapping[str, Any]) -> dict[str, float]:
-        """Return new values of :attr:`params` as numbers; change nothing.
-
-        Raises
-        ------
-        ConfigError
-            If a name is unknown (it lists near ones) or a value not positive.
-        """
-        names = list(self.params)
-        checked = {}
-        for name, value in params.items():
-            if name not in names:
-                near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-                raise ConfigError(
-                    f"{type(self).__name__} has no parameter {name!r}; "
-                    f"{'did you mean' if near else 'it has'} {near or names}"
-                )
-            checked[name] = positive(name, value)
-        return checked
-
-    def set_params(self, params: Mapping[str, Any]) -> Self:
-        """Change parameters, such as ``volume_conductor-recording_gain``.
-
-        Raises
-        ------
-        ConfigError
-            As :meth:`check_params`; nothing was changed then.
-        """
-        self._assign(self.check_params(params))
-        self.revision += 1
-        return self
 
     def gain(self, points: ArrayLike) -> _Floats:
         """Potential [C, n] in uV/nA on each channel of a current at each point.
@@ -361,21 +320,3 @@ class IO(ABC):
         table["gid"], table["gain"] = cells[order, 0], gains[order]
         table["contribution_pct"] = 100 * gains[order] / max(gains.sum(), 1e-300)
         return table
-
-    def _assign(self, params: dict[str, float]) -> None:
-        """Take over checked parameters."""
-        for name, value in params.items():
-            setattr(self, name, value)
-
-
-def positive(name: str, value: Any) -> float:
-    """Turn a positive number into a float.
-
-    Raises
-    ------
-    ConfigError
-        If it is none.
-    """
-    if isinstance(value, (int, float, np.number)) and 0 < value < np.inf:
-        return float(value)
-    raise ConfigError(f"{name} must be a positive number, not {value!r}")

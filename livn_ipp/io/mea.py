@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp import volume_conductor
 from livn_ipp.errors import ConfigError, SystemFormatError
-from livn_ipp.io.base import IO, positive
+from livn_ipp.io.adjustable import positive
+from livn_ipp.io.base import IO
 from livn_ipp.json_file import read_json
 from livn_ipp.positions import (
     area_grid,

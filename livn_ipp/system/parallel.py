@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from livn_ipp.system.census import Census
 from livn_ipp.system.system import System
 from livn_ipp.system.unconnected import Unconnected, checked_counts
 
@@ -52,4 +53,5 @@ class ParallelSystem(System):
         coordinates: Any = None,
         name: str = "unconnected",
     ) -> None:
-        self.source = Unconnected(checked_counts(populations), coordinates, name)
+        cells = Unconnected(checked_counts(populations), coordinates, name)
+        Census.__init__(self, cells)

@@ -1,6 +1,5 @@
 """System: what a culture is made of, wherever it comes from."""
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -8,18 +7,21 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from livn_ipp.errors import ConfigError, SystemFormatError
+from livn_ipp.errors import ConfigError
 from livn_ipp.io import MEA
+from livn_ipp.system.census import Census
 from livn_ipp.system.connectivity import connectivity_matrix
 from livn_ipp.system.directory import Directory
-from livn_ipp.system.selection import Selected, choose
-from livn_ipp.system.source import Projection, Source, range_of
+from livn_ipp.system.model_file import make_model
+from livn_ipp.system.selected import Selected
+from livn_ipp.system.selection import choose
+from livn_ipp.system.source import Projection, Source
 from livn_ipp.system.unconnected import Unconnected, checked_counts
 
 __all__ = ["System"]
 
 
-class System:
+class System(Census):
     """A culture: cells, their connections, electrodes and parameters.
 
     Parameters
@@ -27,11 +29,6 @@ class System:
     origin
         A system directory, the name of a shipped culture such as ``"EI1"``, a number of
         unconnected cells, such numbers by population, or another System.
-
-    Attributes
-    ----------
-    source : Source
-        Where all of it is read.
 
     Raises
     ------
@@ -55,12 +52,7 @@ class System:
     """
 
     def __init__(self, origin: "str | Path | int | Mapping[str, int] | System") -> None:
-        self.source: Source = _source(origin)
-
-    @property
-    def name(self) -> str:
-        """Name of the culture: the last part of its path."""
-        return self.source.name
+        super().__init__(_source(origin))
 
     @property
     def path(self) -> Path:
@@ -74,48 +66,6 @@ class System:
         if self.source.path is None:
             raise ConfigError(f"{self.name} was made in memory; it has no directory")
         return self.source.path
-
-    @property
-    def population_ranges(self) -> dict[str, tuple[int, int]]:
-        """First gid and number of cells of each population, by first gid.
-
-        A selection does not change them.
-        """
-        return dict(self.source.ranges)
-
-    @property
-    def populations(self) -> tuple[str, ...]:
-        """Names of the populations, by first gid."""
-        return tuple(self.source.ranges)
-
-    @property
-    def gids(self) -> NDArray[np.uint32]:
-        """All cells, ascending; of a selection only those chosen."""
-        return self.source.gids
-
-    @property
-    def num_cells(self) -> int:
-        """Number of cells."""
-        return len(self.gids)
-
-    num_neurons = num_cells  # livn's name
-
-    @property
-    def population_counts(self) -> dict[str, int]:
-        """Number of cells of each population; of a selection only those chosen."""
-        ends = {name: start + n for name, (start, n) in self.source.ranges.items()}
-        return {
-            name: int(
-                np.searchsorted(self.gids, end)
-                - np.searchsorted(self.gids, self.source.ranges[name][0])
-            )
-            for name, end in ends.items()
-        }
-
-    def population_count(self, population: str) -> int:
-        """Count the cells of a population; of a selection only those chosen."""
-        range_of(self.source.ranges, population, self.name)
-        return self.population_counts[population]
 
     def summary(self) -> dict[str, Any]:
         """Count cells, projections and connections.
@@ -133,59 +83,6 @@ class System:
             "num_projections": len(connections),
             "num_connections": sum(connections),
         }
-
-    def population_of(self, gids: ArrayLike) -> NDArray[np.str_]:
-        """Name of each cell's population.
-
-        Raises
-        ------
-        ConfigError
-            If the system has no such cell.
-        """
-        wanted = np.asarray(gids)
-        unknown = np.setdiff1d(wanted, self.gids)
-        if len(unknown):
-            raise ConfigError(f"{self.name} has no cell {unknown[0]}")
-        ranges = self.source.ranges
-        starts = [start for start, count in ranges.values() if count]
-        names = [name for name, (_, count) in ranges.items() if count]
-        return np.array(names)[np.searchsorted(starts, wanted, side="right") - 1]
-
-    def coordinates(self, population: str | None = None) -> NDArray[np.float64]:
-        """Positions of the cells.
-
-        Parameters
-        ----------
-        population
-            The cells' population; all cells if None.
-
-        Returns
-        -------
-        array [n, 4]
-            Rows (gid, x, y, z) in um, by gid.
-        """
-        rows = self.source.coordinates
-        if population is None:
-            return rows
-        start, count = range_of(self.source.ranges, population, self.name)
-        first, end = np.searchsorted(self.gids, [start, start + count])
-        return rows[first:end]
-
-    @property
-    def neuron_coordinates(self) -> NDArray[np.float64]:
-        """Rows (gid, x, y, z) in um of all cells, as livn names them."""
-        return self.coordinates()
-
-    def orientations(self) -> NDArray[np.float64]:
-        """Direction of each cell's dendrite in the plane.
-
-        Returns
-        -------
-        array [num_cells]
-            Angle to the x axis in rad, by gid; hashed from the gid where the file holds
-            none.
-        """
-        return self.source.orientations
 
     @property
     def projections(self) -> tuple[tuple[str, str], ...]:
@@ -367,18 +264,7 @@ class System:
         document = self.source.document("", "model")
         if document is None:
             return None
-        return _model(self.path / "model.json", document)
-
-    @property
-    def bounding_box(self) -> NDArray[np.float64]:
-        """Lowest and highest corner [2, 3] of the culture in um."""
-        return self.source.bounding_box
-
-    @property
-    def center_point(self) -> NDArray[np.float64]:
-        """Centre (x, y, z) of the bounding box in um."""
-        centre: NDArray[np.float64] = self.bounding_box.mean(axis=0)
-        return centre
+        return make_model(self.path / "model.json", document)
 
     def digest(self) -> str:
         """Fingerprint of all that is simulated; equal on ranks that agree."""
@@ -422,23 +308,3 @@ def _source(origin: Any) -> Source:
         counts = checked_counts(origin)
         return Unconnected(counts, None, "unconnected")
     return Directory(origin)
-
-
-def _model(path: Path, document: dict[str, Any]) -> Any:
-    name, kwargs = document.get("cls"), document.get("kwargs", {})
-    if not isinstance(name, str) or "." not in name or not isinstance(kwargs, dict):
-        raise SystemFormatError(
-            path, "cls", "a class as 'package.module.Class' with kwargs is due"
-        )
-    module, _, attribute = name.rpartition(".")
-    try:
-        model = getattr(importlib.import_module(module), attribute)(**kwargs)
-    except Exception as error:
-        raise SystemFormatError(
-            path, "cls", f"{name} cannot be made here ({error}); pass model=..."
-        ) from error
-    if not callable(getattr(model, "build", None)):
-        raise SystemFormatError(
-            path, "cls", f"{name} is no model of livn_ipp; pass model=..."
-        )
-    return model
