@@ -72,13 +72,33 @@ class Run:
         """Electrode potential in uV, one row per channel."""
         return self.channels.get("potential")
 
+    @property
+    def spike_ids(self) -> NDArray[np.uint32] | None:
+        """The cell of each spike, if recorded."""
+        return None if self.spikes is None else self.spikes.ids
+
+    @property
+    def spike_times(self) -> NDArray[np.float64] | None:
+        """Time of each spike in ms from the start of the run, if recorded."""
+        return None if self.spikes is None else self.spikes.times
+
+    @property
+    def voltage_ids(self) -> NDArray[Any] | None:
+        """The cell of each row of voltages, if recorded."""
+        return None if self.voltage is None else self.voltage.ids
+
+    @property
+    def current_ids(self) -> NDArray[Any] | None:
+        """The cell of each row of membrane currents, if recorded."""
+        return None if self.current is None else self.current.ids
+
     def __iter__(self) -> Iterator[NDArray[Any] | None]:
-        spikes, voltage, current = self.spikes, self.voltage, self.current
-        yield None if spikes is None else spikes.ids
-        yield None if spikes is None else spikes.times
-        yield None if voltage is None else voltage.ids
+        voltage, current = self.voltage, self.current
+        yield self.spike_ids
+        yield self.spike_times
+        yield self.voltage_ids
         yield None if voltage is None else voltage.values
-        yield None if current is None else current.ids
+        yield self.current_ids
         yield None if current is None else current.values
 
     def digest(self) -> str:

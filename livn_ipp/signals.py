@@ -133,6 +133,10 @@ class Series:
         """Time of each sample in ms from the start of the run."""
         return self.start + self.dt * np.arange(self.values.shape[1], dtype=np.float64)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Let numpy take the samples, as it takes livn's plain arrays."""
+        return np.array(self.values, dtype, copy=copy)
+
     def select(self, rows: NDArray[Any]) -> Self:
         """Keep the given rows (indices or mask)."""
         sections = (

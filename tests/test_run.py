@@ -328,3 +328,13 @@ def test_a_raster():
         spikes.raster(0.1, n_cells=2)
     with pytest.raises(ConfigError, match="dt must be positive"):
         spikes.raster(0)
+
+
+def test_what_was_recorded_by_name():
+    run = whole()
+    assert run.spike_ids is run.spikes.ids
+    assert run.spike_times is run.spikes.times
+    assert run.voltage_ids is run.voltage.ids
+    assert (run.current_ids, Run(0, 1).voltage_ids, Run(0, 1).spike_ids) == (None,) * 3
+    assert np.array_equal(np.asarray(run.voltage), run.voltage.values)
+    assert np.asarray(run.voltage, np.float64).dtype == np.float64
