@@ -60,8 +60,8 @@ class Weights:
     ----------
     pointers
         Where they are in NEURON.
-    buffer
-        Room for their values.
+    buffer, values
+        Room for their values, as NEURON's vector and as numpy's view of it.
     factors : array [n]
         How each differs from `base`.
     base
@@ -70,6 +70,7 @@ class Weights:
 
     pointers: Any
     buffer: Any
+    values: NDArray[np.float64]
     factors: NDArray[np.float64]
     base: float = 0.0
 

@@ -94,11 +94,12 @@ class _Targets:
     def __init__(self, h: Any, references: Sequence[Any]) -> None:
         size = max(len(references), 1)
         self._buffer, self._pointers = h.Vector(size), h.PtrVector(size)
+        self._values = self._buffer.as_numpy()  # once: each call leaks 400 bytes
         self._empty = not references
         for at, reference in enumerate(references):
             self._pointers.pset(at, reference)
 
     def set(self, values: NDArray[np.float64]) -> None:
         if not self._empty:
-            self._buffer.as_numpy()[:] = values.ravel()
+            self._values[:] = values.ravel()
             self._pointers.scatter(self._buffer)

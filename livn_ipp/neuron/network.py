@@ -186,7 +186,7 @@ class Network:
         weights, connections = self._weights[key], self.connections[key.pre, key.post]
         if len(weights.factors):
             exact = weights.base * weights.factors * connections.scales
-            weights.buffer.as_numpy()[:] = np.rint(exact * _WEIGHT_GRID) / _WEIGHT_GRID
+            weights.values[:] = np.rint(exact * _WEIGHT_GRID) / _WEIGHT_GRID
             weights.pointers.scatter(weights.buffer)
 
     def _draw_noise_factors(self) -> NDArray[np.float64]:
@@ -231,8 +231,9 @@ class Network:
                 for pointer, receptor in zip(pointers, receptors[row], strict=True):
                     pointer.pset(at, reference(connection, "weight")[receptor.slot])
             for key, pointer in zip(together, pointers, strict=True):
+                buffer = self._h.Vector(max(len(rows), 1))
                 self._weights[key] = Weights(
-                    pointer, self._h.Vector(max(len(rows), 1)), edges.factor
+                    pointer, buffer, buffer.as_numpy(), edges.factor
                 )
 
     def _by_process(self, post: str, keys: list[WeightKey]) -> list[list[WeightKey]]:
