@@ -81,7 +81,7 @@ class Bare:
                 self.links.append(link)
         self.times, self.ids = h.Vector(), h.Vector()
         self.pc.spike_record(-1, self.times, self.ids)
-        h.dt, h.celsius = 0.05, model.celsius
+        h.dt, h.celsius, h.secondorder = 0.05, model.celsius, 2
         self.pc.set_maxstep(10)
         h.finitialize(model.v_init)
 
