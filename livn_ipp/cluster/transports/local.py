@@ -24,6 +24,7 @@ class LocalTransport:
         self._booted: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._worker: Worker | None = None
+        self._closing = False
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Build the environment; raise what building it raises."""
@@ -53,9 +54,11 @@ class LocalTransport:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        self._closing = True
         self._inbox.put(None)
-        self.stop_call(0, 0)
-        thread.join()
+        while thread.is_alive():
+            self.stop_call(0, 0)
+            thread.join(0.05)
 
     def _serve(self, factory: Any, listener: Listener) -> None:
         try:
@@ -68,7 +71,7 @@ class LocalTransport:
         self._worker = worker
         self._booted.put(None)
         worker.on_progress = lambda call, time: listener.progressed(0, call, time)
-        while (message := self._inbox.get()) is not None:
+        while (message := self._inbox.get()) is not None and not self._closing:
             parcel, items = message
             # Through bytes, as on every transport: results never share memory with
             # the worker, and what cannot travel fails here too.

@@ -85,8 +85,6 @@ class MpiTransport:
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
-        for index in range(self._workers):
-            self.stop_call(index, 0)
         self._tell_all(_EXIT)
         self._closing = True
         self._in_flight.release()
@@ -172,6 +170,8 @@ def _connect(comm: Any, controller: int) -> None:
     held = worker.current()
 
     def stopped() -> bool:
+        if comm.Iprobe(controller, _EXIT):  # nobody waits for what is queued
+            return True
         if not comm.Iprobe(controller, _STOP):
             return False
         comm.recv(source=controller, tag=_STOP)
