@@ -7,6 +7,7 @@ that a future's callback may submit again.
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -78,6 +79,8 @@ class Dispatcher:
         self._numbers = itertools.count(1)
         self._calls: dict[int, CallFuture] = {}
         self._tickets: dict[int, CallFuture] = {}
+        self._events: deque[events.Event] = deque()
+        self._handling = False
         self._closed = False
 
     @property
@@ -129,7 +132,7 @@ class Dispatcher:
         with self._lock:
             self._check_open()
             self._calls.update((future.id, future) for future in futures)
-            self._post(events.CallsSubmitted(requests, content))
+        self._post(events.CallsSubmitted(requests, content))
         return futures
 
     def configure(self, method: str, arguments: wire.Frames) -> CallFuture:
@@ -147,7 +150,8 @@ class Dispatcher:
     def cancel_all(self) -> None:
         """Give every unfinished call up."""
         with self._lock:
-            self.cancel(*self._calls)
+            unfinished = tuple(self._calls)
+        self.cancel(*unfinished)
 
     def close(self) -> None:
         """End all calls with an error and let the workers go; idempotent."""
@@ -181,7 +185,7 @@ class Dispatcher:
         with self._lock:
             self._check_open()
             self._tickets[ticket.id] = ticket
-            self._post(event(ticket.id))
+        self._post(event(ticket.id))
         return ticket
 
     def _check_open(self) -> None:
@@ -191,10 +195,20 @@ class Dispatcher:
             )
 
     def _post(self, event: events.Event) -> None:
-        ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]] = []
+        ends: list[_End] = []
         with self._lock:
-            for instruction in self._controller.handle(event):
-                self._perform(instruction, ends)
+            self._events.append(event)
+            if self._handling:
+                # An answer came while its parcel was being sent, in this very thread.
+                # What was decided before must be sent before: the caller goes on.
+                return
+            self._handling = True
+            try:
+                while self._events:
+                    for instruction in self._controller.handle(self._events.popleft()):
+                        self._perform(instruction, ends)
+            finally:
+                self._handling = False
         for future, frames, error in ends:
             if error is not None:
                 future.set_exception(error)
@@ -206,7 +220,7 @@ class Dispatcher:
     def _perform(
         self,
         instruction: events.Instruction,
-        ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]],
+        ends: "list[_End]",
     ) -> None:
         match instruction:
             case events.Send():
@@ -229,3 +243,7 @@ class Dispatcher:
                 ends.append((ticket, instruction.value, instruction.error))
             case events.StopCall():
                 self.transport.stop_call(instruction.worker, instruction.call)
+
+
+_End = tuple[CallFuture, wire.Frames | None, LivnError | None]
+"""A future, and the result or error that it ends with."""
