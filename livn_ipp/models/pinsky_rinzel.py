@@ -199,7 +199,7 @@ class PinskyRinzel:
 
     @property
     def max_dt(self) -> float:
-        """The coarsest step in ms: cells' rates are within 0.5 % of the limit dt -> 0."""
+        """The coarsest step in ms: cells' rates are within 0.5 % of those at 0."""
         return 0.05
 
     def receptors(self, population: str) -> frozenset[tuple[str, str]]:

@@ -192,7 +192,8 @@ class Network:
 
     def track_membrane_currents(self) -> None:
         """Let NEURON compute the current through each section's membrane."""
-        self._h.CVode().use_fast_imem(True)
+        if self.cells:  # NEURON aborts the process if it has no cells
+            self._h.CVode().use_fast_imem(True)
 
     def close(self) -> None:
         """Remove everything from NEURON."""
