@@ -8,7 +8,7 @@ that a future's callback may submit again.
 import itertools
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,9 @@ class Transport(Protocol):
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...], /) -> None:
         """Send a parcel to every rank of a worker; never blocks."""
+
+    def help(self, done: Callable[[], bool], timeout: float | None, /) -> None:
+        """Use the thread of a caller who waits, if that speeds replies up."""
 
     def stop_call(self, worker: int, call: int, /) -> None:
         """Ask a worker to stop what it runs, at its next chunk end."""
@@ -115,7 +118,10 @@ class Dispatcher:
         list of CallFuture
             One future for each call, in order.
         """
-        futures = [CallFuture(next(self._numbers), self.cancel) for _ in calls]
+        futures = [
+            CallFuture(next(self._numbers), self.cancel, self.transport.help)
+            for _ in calls
+        ]
         requests = tuple(
             events.Request(
                 future.id,
@@ -181,7 +187,7 @@ class Dispatcher:
     # Inside
 
     def _ticket(self, event: Any) -> CallFuture:
-        ticket = CallFuture(next(self._numbers), lambda _: None)
+        ticket = CallFuture(next(self._numbers), lambda _: None, self.transport.help)
         with self._lock:
             self._check_open()
             self._tickets[ticket.id] = ticket

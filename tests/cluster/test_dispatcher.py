@@ -28,6 +28,9 @@ class Immediate:
         answers = self.workers[worker].serve(list(items))
         self.listener.replied(worker, wire.Reply(parcel, answers))
 
+    def help(self, done, timeout):
+        pass
+
     def stop_call(self, worker, call):
         pass
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,9 @@ class IppTransport:
         )
         answer.add_done_callback(lambda done: self._answered(worker, done))
         self._forget_history(leader, *others)
+
+    def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
+        """Return at once: replies are read on a thread of their own."""
 
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""

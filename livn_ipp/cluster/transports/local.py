@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from livn_ipp.cluster import wire
@@ -43,6 +44,9 @@ class LocalTransport:
     def send(self, _worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
         """Queue a parcel."""
         self._inbox.put((parcel, items))
+
+    def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
+        """Return at once: replies are read on a thread of their own."""
 
     def stop_call(self, _worker: int, _call: int) -> None:
         """Stop what runs at its next chunk end."""
