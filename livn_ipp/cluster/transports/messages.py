@@ -11,10 +11,14 @@ __all__ = ["Reader", "receive", "send", "wait"]
 FRAME: Final = 1
 """Tag of the large buffers that follow a message; other tags are the caller's."""
 
+_SPIN: Final = 0.0002
+"""Seconds of probing without giving the core away: about a short call."""
 _EAGER: Final = 0.002
-"""Seconds of eager probing after the last message; covers a loop of short calls."""
+"""Seconds of probing without pauses; covers a loop of short calls."""
 _SHORTEST_SLEEP: Final = 0.00005
 _LONGEST_SLEEP: Final = 0.001
+_LEFT_ALONE: Final = 0.005
+"""Seconds after which a reader's thread takes over from callers who helped."""
 
 
 def send(comm: Any, frames: Any, dest: int, tag: int) -> list[tuple[Any, Any]]:
@@ -73,7 +77,10 @@ def wait(ready: Callable[[], bool], go_on: Callable[[], bool] = lambda: True) ->
     while go_on():
         if ready():
             return True
-        if time.monotonic() - began < _EAGER:
+        elapsed = time.monotonic() - began
+        if elapsed < _SPIN:
+            continue
+        if elapsed < _EAGER:
             time.sleep(0)
         else:
             time.sleep(pause)
@@ -100,6 +107,7 @@ class Reader:
         self._handle = handle
         self._due = 0
         self._helpers = 0
+        self._helped = 0.0
         self._counts = threading.Lock()
         self._reading = threading.Lock()
         self._awake = threading.Event()
@@ -133,6 +141,7 @@ class Reader:
                     finally:
                         self._reading.release()
         finally:
+            self._helped = time.monotonic()
             with self._counts:
                 self._helpers -= 1
 
@@ -145,17 +154,21 @@ class Reader:
     def _run(self) -> None:
         while True:
             self._awake.wait()
-            time.sleep(_LONGEST_SLEEP)  # leaves it to a caller who is about to wait
+            time.sleep(_LONGEST_SLEEP)
             if self._closing:
                 return
-            with self._reading:
-                self._read_while(self._alone)
+            if self._alone():
+                with self._reading:
+                    self._read_while(self._alone)
             with self._counts:
                 if not self._due:
                     self._awake.clear()
 
     def _alone(self) -> bool:
-        return self._due > 0 and not self._helpers and not self._closing
+        # Callers come and go in a loop of calls; taking over between two would only
+        # keep the next one waiting.
+        left = time.monotonic() - self._helped >= _LEFT_ALONE
+        return self._due > 0 and not self._helpers and left and not self._closing
 
     def _read_while(self, wanted: Callable[[], bool]) -> None:
         from mpi4py import MPI
