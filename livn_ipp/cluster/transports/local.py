@@ -63,6 +63,9 @@ class LocalTransport:
         while thread.is_alive():
             self.stop_call(0, 0)
             thread.join(0.05)
+        if self._worker is not None:
+            # The process keeps its subworld; the last stop may have come too late.
+            self._worker.subworld.reset()
 
     def _serve(self, factory: Any, listener: Listener) -> None:
         try:
