@@ -546,7 +546,7 @@ def record_all(path):
 
 @pytest.mark.mpi
 def test_ranks_without_cells_take_part(tmp_path):
-    spec = CultureSpec(cells=3, side=100.0, seed=2)
+    spec = CultureSpec(cells=3, side=400.0, seed=2)
     path = str(generate(tmp_path / "tiny", spec))
     alone = record_all(path)(Subworld())
     results = run_on_ranks(record_all(path), 4)
