@@ -8,7 +8,7 @@ SLOW := neuron or mpi or cluster or notebook or browser or slow
 # The environment's mpiexec comes before any other of this machine.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test fast lint bench clean
+.PHONY: demo test fast notebooks lint bench clean
 
 demo: $(INSTALLED)   ## run a culture on a cluster of this machine
 	livn-ipp demo
@@ -18,6 +18,10 @@ test: lint           ## all tests, notebooks included
 
 fast: $(INSTALLED)   ## the tests that need neither NEURON nor MPI
 	pytest -m "not ($(SLOW))"
+
+notebooks: $(INSTALLED) ## execute the notebooks and keep their outputs
+	jupyter nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 lint: $(INSTALLED)   ## style and types
 	ruff check .

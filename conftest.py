@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A loaded machine is slow and not wrong; each test has a time limit of its own.
+hypothesis.settings.register_profile("livn_ipp", deadline=None)
+hypothesis.settings.load_profile("livn_ipp")
 
 ROOT = Path(__file__).parent
 SIMULATES = ROOT / "livn_ipp" / "neuron"

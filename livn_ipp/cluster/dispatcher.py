@@ -7,7 +7,8 @@ that a future's callback may submit again.
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,6 +43,9 @@ class Transport(Protocol):
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...], /) -> None:
         """Send a parcel to every rank of a worker; never blocks."""
+
+    def help(self, done: Callable[[], bool], timeout: float | None, /) -> None:
+        """Use the thread of a caller who waits, if that speeds replies up."""
 
     def stop_call(self, worker: int, call: int, /) -> None:
         """Ask a worker to stop what it runs, at its next chunk end."""
@@ -78,6 +82,8 @@ class Dispatcher:
         self._numbers = itertools.count(1)
         self._calls: dict[int, CallFuture] = {}
         self._tickets: dict[int, CallFuture] = {}
+        self._events: deque[events.Event] = deque()
+        self._handling = False
         self._closed = False
 
     @property
@@ -112,7 +118,10 @@ class Dispatcher:
         list of CallFuture
             One future for each call, in order.
         """
-        futures = [CallFuture(next(self._numbers), self.cancel) for _ in calls]
+        futures = [
+            CallFuture(next(self._numbers), self.cancel, self.transport.help)
+            for _ in calls
+        ]
         requests = tuple(
             events.Request(
                 future.id,
@@ -129,7 +138,7 @@ class Dispatcher:
         with self._lock:
             self._check_open()
             self._calls.update((future.id, future) for future in futures)
-            self._post(events.CallsSubmitted(requests, content))
+        self._post(events.CallsSubmitted(requests, content))
         return futures
 
     def configure(self, method: str, arguments: wire.Frames) -> CallFuture:
@@ -149,7 +158,8 @@ class Dispatcher:
     def cancel_all(self) -> None:
         """Give every unfinished call up."""
         with self._lock:
-            self.cancel(*self._calls)
+            unfinished = tuple(self._calls)
+        self.cancel(*unfinished)
 
     def close(self) -> None:
         """End all calls with an error and let the workers go; idempotent."""
@@ -179,11 +189,11 @@ class Dispatcher:
     # Inside
 
     def _ticket(self, event: Any) -> CallFuture:
-        ticket = CallFuture(next(self._numbers), lambda _: None)
+        ticket = CallFuture(next(self._numbers), lambda _: None, self.transport.help)
         with self._lock:
             self._check_open()
             self._tickets[ticket.id] = ticket
-            self._post(event(ticket.id))
+        self._post(event(ticket.id))
         return ticket
 
     def _check_open(self) -> None:
@@ -193,10 +203,20 @@ class Dispatcher:
             )
 
     def _post(self, event: events.Event) -> None:
-        ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]] = []
+        ends: list[_End] = []
         with self._lock:
-            for instruction in self._controller.handle(event):
-                self._perform(instruction, ends)
+            self._events.append(event)
+            if self._handling:
+                # An answer came while its parcel was being sent, in this very thread.
+                # What was decided before must be sent before: the caller goes on.
+                return
+            self._handling = True
+            try:
+                while self._events:
+                    for instruction in self._controller.handle(self._events.popleft()):
+                        self._perform(instruction, ends)
+            finally:
+                self._handling = False
         for future, frames, error in ends:
             if error is not None:
                 future.set_exception(error)
@@ -208,7 +228,7 @@ class Dispatcher:
     def _perform(
         self,
         instruction: events.Instruction,
-        ends: list[tuple[CallFuture, wire.Frames | None, LivnError | None]],
+        ends: "list[_End]",
     ) -> None:
         match instruction:
             case events.Send():
@@ -231,3 +251,7 @@ class Dispatcher:
                 ends.append((ticket, instruction.value, instruction.error))
             case events.StopCall():
                 self.transport.stop_call(instruction.worker, instruction.call)
+
+
+_End = tuple[CallFuture, wire.Frames | None, LivnError | None]
+"""A future, and the result or error that it ends with."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -28,13 +29,19 @@ class CallFuture(concurrent.futures.Future[Any]):
         Biological time reached in ms, as last reported.
     """
 
-    def __init__(self, number: int, cancel: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        cancel: Callable[[int], None],
+        help_out: Callable[[Callable[[], bool], float | None], None],
+    ) -> None:
         super().__init__()
         self.id = number
         self.worker: int | None = None
         self.attempts = 0
         self.progress = 0.0
         self._cancel_call = cancel
+        self._help_out = help_out
 
     def cancel(self) -> bool:
         """Give the call up: dropped if queued, stopped at a chunk end if running.
@@ -74,6 +81,11 @@ class CallFuture(concurrent.futures.Future[Any]):
         CallTimeout
             The call did not end in time; it goes on.
         """
+        began = time.monotonic()
+        if not self.done():
+            self._help_out(self.done, timeout)
+        if timeout is not None:
+            timeout = max(0.0, timeout - (time.monotonic() - began))
         try:
             value = super().result(timeout)
         except TimeoutError as error:

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["Pace"]
 
-_PARCEL_SECONDS: Final = 0.05
+_PARCEL_SECONDS: Final = 0.2
 """A message costs milliseconds; parcels of this length make that a few percent."""
 _AHEAD_BELOW: Final = 0.25
 """Longer parcels are not sent ahead: the next idle worker should take them."""
@@ -25,7 +25,7 @@ class Pace:
     1
     >>> pace.learn("p", 0.01)
     >>> pace.batch("p", queued=1000, workers=2)
-    5
+    20
     """
 
     def __init__(self) -> None:

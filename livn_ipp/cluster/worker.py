@@ -92,13 +92,15 @@ class Worker:
         self._pipelines.clear()
         self._live.clear()
         self._close_env()
+        # The subworld may outlive this worker: a process has one at a time.
+        self.subworld.reset()
+        self.subworld.on_progress = self.subworld.poll = None
 
     def _call(self, call: wire.Call) -> Any:
         if call.pipeline not in self._pipelines:
             return wire.Missing(call.pipeline)
         began = self._reported = time.perf_counter()
         self._running = call.id
-        self.subworld.reset()
 
         def run() -> Any:
             decoding, encoding = self._pipeline(call)
@@ -107,7 +109,7 @@ class Worker:
             self.env.clear(trial=call.trial)
             return self.env(decoding, inputs=inputs, encoding=encoding, **options)
 
-        outcome = self._together(run)
+        outcome = self._together(run, stoppable=True)
         if isinstance(outcome, _Value):
             return self._collect(outcome.value, began)
         return outcome
@@ -189,8 +191,12 @@ class Worker:
             else collected
         )
 
-    def _together(self, action: Callable[[], Any]) -> Any:
+    def _together(self, action: Callable[[], Any], *, stoppable: bool = False) -> Any:
         """Do something on every rank and agree how it went.
+
+        A stop that was meant for a call and came too late is spent on whatever votes
+        next. If that is a call, the controller runs it again; anything else is done
+        over here.
 
         Returns
         -------
@@ -204,7 +210,7 @@ class Worker:
             self.subworld.agree()
             return _Value(value)
         except Stopped:
-            return wire.StoppedCall()
+            return wire.StoppedCall() if stoppable else self._together(action)
         except PeerFailed:
             pass
         except BaseException as error:

@@ -139,6 +139,7 @@ class Network:
             if cell.background is not None:
                 cell.background.rng.set_ids(self._seed, gid, trial)
         self._h.celsius = self._model.celsius
+        self._h.secondorder = 2  # Crank-Nicolson: gates live at the middle of steps
         self._h.dt = dt
         self._dt = dt
         self._pc.set_maxstep(_MAX_EXCHANGE)

@@ -1,4 +1,4 @@
-"""The controller against simulated workers, in every order that hypothesis thinks of."""
+"""The controller against simulated workers, in whatever order hypothesis finds."""
 
 from collections import deque
 from dataclasses import dataclass, field

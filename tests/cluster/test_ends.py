@@ -108,3 +108,15 @@ def test_under_mpirun_ranks_that_do_not_fit_are_told(case, tmp_path):
     assert "mpirun -n 5" in job.stderr
     assert "subworld_size 1 or 3" in job.stderr
     assert not case.left(5)
+
+
+def test_a_serial_environment_can_follow_a_local_one(case):
+    text = """
+from livn_ipp.env import Env
+from livn_ipp.env.distributed import DistributedEnv
+for _ in range(20):
+    with DistributedEnv("EI1", transport="local") as env:
+        env.submit(3_600_000)
+    print(Env("EI1").init().run(1).duration)
+"""
+    assert case.run(text) == (0, "1.0\n" * 20, "")

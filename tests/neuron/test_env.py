@@ -11,7 +11,9 @@ from ranks import run_on_ranks
 from livn_ipp.errors import ConfigError
 from livn_ipp.io import MEA
 from livn_ipp.run import Run
-from livn_ipp.subworld import Stopped
+from livn_ipp.subworld import Stopped, Subworld
+from livn_ipp.system.culture import CultureSpec
+from livn_ipp.system.generate import generate
 from livn_ipp.types import Decoding, Encoding
 
 pytestmark = pytest.mark.neuron
@@ -515,3 +517,39 @@ def test_ranks_that_ask_for_different_runs_are_told():
     assert not any(isinstance(result, Exception) for result in results), results
     assert all("different runs" in result[0] for result in results)
     assert results[0][1:] == results[1][1:]
+
+
+def record_all(path):
+    """Return a program that records everything of a system on all ranks."""
+
+    def program(subworld):
+        from livn_ipp.env import Env
+
+        comm = None
+        if subworld.size > 1:
+            from mpi4py import MPI
+
+            comm = MPI.COMM_WORLD
+        env = Env(path, comm=comm).init()
+        env.record_spikes().record_voltage().record_potential()
+        env.record_membrane_current()
+        field = env.cell_stimulus(np.full((20, env.io.num_channels), 40.0))
+        run = Run.merge(env.comm.allgather(env.run(100, field)))
+        env.close()
+        signals = {
+            name: series.values.tobytes() for name, series in run.channels.items()
+        }
+        return run.digest(), signals, env.active_gids.tolist()
+
+    return program
+
+
+@pytest.mark.mpi
+def test_ranks_without_cells_take_part(tmp_path):
+    spec = CultureSpec(cells=3, side=400.0, seed=2)
+    path = str(generate(tmp_path / "tiny", spec))
+    alone = record_all(path)(Subworld())
+    results = run_on_ranks(record_all(path), 4)
+    assert not any(isinstance(result, Exception) for result in results), results
+    assert [result[2] for result in results] == [[0], [1], [2], []]
+    assert all(result[:2] == alone[:2] for result in results)

@@ -12,11 +12,13 @@ DURATION = 500.0
 
 
 def pulses():
-    """20 uA on channels 1 and 4 every 100 ms, a short -40 uA on channel 10."""
+    """Pulses on some electrodes, and twice on all, for volleys of spikes."""
     inputs = np.zeros((int(DURATION), 16))
     for start in range(20, int(DURATION), 100):
         inputs[start : start + 20, [1, 4]] = 20.0
         inputs[start + 5 : start + 8, 10] = -40.0
+    inputs[130:140] = 300.0
+    inputs[330:340] = -300.0
     return inputs
 
 
@@ -29,10 +31,21 @@ def tie_delays(env):
         connections.delays[:] = 1.5
 
 
+def state(env):
+    """All voltages to the last bit: a difference shows here before spikes move."""
+    network = env._simulation.network
+    mine = [
+        (gid, *(cell.sections[name](0.5).v for name in ("soma", "dend")))
+        for gid, cell in zip(network.gids.tolist(), network.cells, strict=True)
+    ]
+    return sorted(row for rows in env.comm.allgather(mine) for row in rows)
+
+
 def whole(env, run):
     """What all ranks recorded together."""
     merged = Run.merge(env.comm.allgather(run))
-    return merged.digest(), merged.potential.values.tobytes(), len(merged.spikes)
+    potential = merged.potential.values.tobytes()
+    return merged.digest(), potential, len(merged.spikes), state(env)
 
 
 def joined(env, runs):
@@ -44,7 +57,7 @@ def joined(env, runs):
     spikes = Events.of(ids, np.round(np.concatenate(times), 6))
     digest = Run(origin, sum(part.duration for part in parts), spikes).digest()
     potential = np.concatenate([part.potential.values for part in parts], axis=1)
-    return digest, np.ascontiguousarray(potential).tobytes(), len(ids)
+    return digest, np.ascontiguousarray(potential).tobytes(), len(ids), state(env)
 
 
 def ways(env):

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from livn_ipp.cluster.dispatcher import Listener
 from livn_ipp.errors import ClusterLost, RankFailure, call_error
 
 __all__ = ["IppTransport"]
+
+_PATIENCE = 10.0  # s, for engines to leave what they do
 
 
 class IppTransport:
@@ -87,6 +90,9 @@ class IppTransport:
         answer.add_done_callback(lambda done: self._answered(worker, done))
         self._forget_history(leader, *others)
 
+    def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
+        """Return at once: replies are read on a thread of their own."""
+
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""
         leader = self._places[worker].engines[0]
@@ -100,19 +106,21 @@ class IppTransport:
             return
         self._closing.set()
         if not self._cluster.owned:
-            for index, place in self._places.items():
-                if index not in self._lost:
-                    self.stop_call_on(client, place)
             with contextlib.suppress(Exception):
-                client[[e for e in client.ids if self._holds(e)]].apply_async(
-                    _CLOSE
-                ).get(timeout=10)
+                self._clear_engines(client)
         client.close()
 
-    def stop_call_on(self, client: Any, place: topology.WorkerPlace) -> None:
-        """Ask a worker to stop whatever it runs."""
-        with contextlib.suppress(Exception):
-            client.send_signal(signal.SIGUSR1, targets=[place.engines[0]], block=False)
+    def _clear_engines(self, client: Any) -> None:
+        """Close the environments of engines that live on, whatever they are doing."""
+        alive = [p for i, p in self._places.items() if i not in self._lost]
+        leaders = [place.engines[0] for place in alive]
+        engines = [engine for place in alive for engine in place.engines]
+        closed = client[engines].apply_async(_CLOSE)
+        deadline = time.monotonic() + _PATIENCE
+        while not closed.ready() and time.monotonic() < deadline:
+            # One stop for each call that was sent ahead.
+            client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
+            closed.wait(0.2)
 
     def _boot(self, factory: Any) -> None:
         # The user's own modules are where this process finds them.
@@ -179,13 +187,6 @@ class IppTransport:
         self._lost.add(index)
         if self._listener is not None:
             self._listener.lost(index, reason)
-
-    def _holds(self, engine: int) -> bool:
-        return any(
-            engine in place.engines
-            for index, place in self._places.items()
-            if index not in self._lost
-        )
 
     def _forget_history(self, *views: Any) -> None:
         if len(self._client.history) > 1000:

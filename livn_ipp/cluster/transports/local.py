@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from livn_ipp.cluster import wire
@@ -24,6 +25,7 @@ class LocalTransport:
         self._booted: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._worker: Worker | None = None
+        self._closing = False
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Build the environment; raise what building it raises."""
@@ -43,6 +45,9 @@ class LocalTransport:
         """Queue a parcel."""
         self._inbox.put((parcel, items))
 
+    def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
+        """Return at once: replies are read on a thread of their own."""
+
     def stop_call(self, _worker: int, _call: int) -> None:
         """Stop what runs at its next chunk end."""
         if self._worker is not None:
@@ -53,9 +58,14 @@ class LocalTransport:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        self._closing = True
         self._inbox.put(None)
-        self.stop_call(0, 0)
-        thread.join()
+        while thread.is_alive():
+            self.stop_call(0, 0)
+            thread.join(0.05)
+        if self._worker is not None:
+            # The process keeps its subworld; the last stop may have come too late.
+            self._worker.subworld.reset()
 
     def _serve(self, factory: Any, listener: Listener) -> None:
         try:
@@ -68,7 +78,7 @@ class LocalTransport:
         self._worker = worker
         self._booted.put(None)
         worker.on_progress = lambda call, time: listener.progressed(0, call, time)
-        while (message := self._inbox.get()) is not None:
+        while (message := self._inbox.get()) is not None and not self._closing:
             parcel, items = message
             # Through bytes, as on every transport: results never share memory with
             # the worker, and what cannot travel fails here too.

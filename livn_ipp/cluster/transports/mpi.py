@@ -5,22 +5,17 @@ eagerly for a moment and then sleeps between probes, because a blocking MPI rece
 would burn a core that a simulation could use.
 """
 
-import struct
-import threading
-import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from livn_ipp.cluster import wire, worker
 from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.cluster.transports.messages import Reader, receive, send, wait
 from livn_ipp.errors import ConfigError, RankFailure, call_error
 
 __all__ = ["MpiTransport", "serve"]
 
-_PARCEL, _REPLY, _FRAME, _PROGRESS, _STOP, _EXIT, _READY = range(1, 8)
-_EAGER: Final = 0.002
-"""Seconds of eager probing after the last message; covers a loop of short calls."""
-_LONGEST_SLEEP: Final = 0.001
+_PARCEL, _REPLY, _PROGRESS, _STOP, _EXIT, _READY = range(2, 8)
 
 
 class MpiTransport:
@@ -42,9 +37,7 @@ class MpiTransport:
         self._size = subworld_size
         self._comm: Any = None
         self._listener: Listener | None = None
-        self._thread: threading.Thread | None = None
-        self._in_flight = threading.Semaphore(0)
-        self._closing = False
+        self._reader: Reader | None = None
         self._requests: list[tuple[Any, Any]] = []
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
@@ -62,19 +55,22 @@ class MpiTransport:
         if failures:
             self._tell_all(_EXIT)
             raise call_error(tuple(failures), aftermath="nothing was built")
-        self._thread = threading.Thread(
-            target=self._listen, name="livn_ipp mpi", daemon=True
-        )
-        self._thread.start()
+        self._reader = Reader(self._comm, self._read)
         return tuple(range(self._workers))
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
         """Send a parcel to every rank of a worker."""
         frames = wire.pack((parcel, items))
         for rank in range(worker * self._size, (worker + 1) * self._size):
-            self._requests += _send(self._comm, frames, rank, _PARCEL)
+            self._requests += send(self._comm, frames, rank, _PARCEL)
         self._requests = [r for r in self._requests if not r[0].Test()]
-        self._in_flight.release()
+        if self._reader is not None:
+            self._reader.expect()
+
+    def help(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Read replies on the thread of a caller who waits for one."""
+        if self._reader is not None:
+            self._reader.help(done, timeout)
 
     def stop_call(self, worker: int, call: int) -> None:
         """Tell the leader, which looks for it at every vote."""
@@ -82,34 +78,14 @@ class MpiTransport:
 
     def close(self) -> None:
         """Let the other ranks leave `serve`."""
-        if self._thread is None:
-            return
-        thread, self._thread = self._thread, None
-        for index in range(self._workers):
-            self.stop_call(index, 0)
-        self._tell_all(_EXIT)
-        self._closing = True
-        self._in_flight.release()
-        thread.join()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            self._tell_all(_EXIT)
+            reader.close()
 
     def _tell_all(self, tag: int) -> None:
         for rank in range(self._workers * self._size):
             self._comm.send(None, dest=rank, tag=tag)
-
-    def _listen(self) -> None:
-        from mpi4py import MPI
-
-        status = MPI.Status()
-        while True:
-            self._in_flight.acquire()  # one for each reply that is due
-            answered = False
-            while not answered:
-                if not _wait(
-                    lambda: self._comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status),
-                    lambda: self._closing,
-                ):
-                    return
-                answered = self._read(status.Get_source(), status.Get_tag())
 
     def _read(self, source: int, tag: int) -> bool:
         """Read one message and pass it on; True if it was a reply."""
@@ -119,7 +95,7 @@ class MpiTransport:
             call, reached = self._comm.recv(source=source, tag=tag)
             self._listener.progressed(index, call, reached)
             return False
-        reply = wire.unpack(_receive(self._comm, source, _REPLY))
+        reply = wire.unpack(receive(self._comm, source, _REPLY))
         self._listener.replied(index, reply)
         return True
 
@@ -151,14 +127,14 @@ def serve(world: Any, subworld_size: int, factory: Any) -> None:
         _connect(comm, controller)
     status = MPI.Status()
     while True:
-        _wait(lambda: comm.Iprobe(controller, MPI.ANY_TAG, status), lambda: False)
+        wait(lambda: comm.Iprobe(controller, MPI.ANY_TAG, status))
         tag = status.Get_tag()
         if tag == _PARCEL:
-            parcel, items = wire.unpack(_receive(comm, controller, _PARCEL))
+            parcel, items = wire.unpack(receive(comm, controller, _PARCEL))
             answers = worker.current().serve(list(items))
             if leader:
                 reply = wire.pack(wire.Reply(parcel, answers))
-                for request, _ in _send(comm, reply, controller, _REPLY):
+                for request, _ in send(comm, reply, controller, _REPLY):
                     request.Wait()
         else:
             comm.recv(source=controller, tag=tag)
@@ -172,6 +148,8 @@ def _connect(comm: Any, controller: int) -> None:
     held = worker.current()
 
     def stopped() -> bool:
+        if comm.Iprobe(controller, _EXIT):  # nobody waits for what is queued
+            return True
         if not comm.Iprobe(controller, _STOP):
             return False
         comm.recv(source=controller, tag=_STOP)
@@ -195,51 +173,3 @@ def _worker_count(world: Any, subworld_size: int) -> int:
             f"or use subworld_size {' or '.join(map(str, fitting))}"
         )
     return ranks // subworld_size
-
-
-def _wait(ready: Callable[[], bool], give_up: Callable[[], bool]) -> bool:
-    """Wait for a message: eagerly at first, then with pauses that grow to 1 ms."""
-    began = time.monotonic()
-    pause = 0.00005
-    while not ready():
-        if give_up():
-            return False
-        if time.monotonic() - began < _EAGER:
-            time.sleep(0)
-        else:
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_SLEEP)
-    return True
-
-
-def _send(comm: Any, frames: Any, dest: int, tag: int) -> list[tuple[Any, Any]]:
-    """Start sending frames; keep the buffers until their requests are done."""
-    head, *buffers = frames
-    sizes = [len(buffer) for buffer in buffers]
-    first = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes) + head
-    requests = [(comm.Isend([first, _byte()], dest, tag), first)]
-    requests += [(comm.Isend([b, _byte()], dest, _FRAME), b) for b in buffers]
-    return requests
-
-
-def _receive(comm: Any, source: int, tag: int) -> list[bytes | memoryview]:
-    from mpi4py import MPI
-
-    status = MPI.Status()
-    comm.Probe(source, tag, status)
-    first = bytearray(status.Get_count(MPI.BYTE))
-    comm.Recv([first, MPI.BYTE], source, tag)
-    (count,) = struct.unpack_from("<I", first)
-    sizes = struct.unpack_from(f"<{count}Q", first, 4)
-    frames: list[bytes | memoryview] = [memoryview(first)[4 + 8 * count :]]
-    for size in sizes:
-        buffer = bytearray(size)
-        comm.Recv([buffer, MPI.BYTE], source, _FRAME)
-        frames.append(memoryview(buffer))
-    return frames
-
-
-def _byte() -> Any:
-    from mpi4py import MPI
-
-    return MPI.BYTE
