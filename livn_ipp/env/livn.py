@@ -4,7 +4,7 @@ import difflib
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from livn_ipp.env.livn_values import run_of, stimulus_of
 from livn_ipp.errors import ConfigError, PreflightError
@@ -12,6 +12,8 @@ from livn_ipp.run import Run
 from livn_ipp.subworld import Subworld
 
 __all__ = ["LivnEnv", "simulator"]
+
+_CHANNELS: Final = {"membrane_current": "current"}
 
 
 def simulator() -> str:
@@ -105,13 +107,13 @@ class LivnEnv:
                     f"{name} is a {type(value).__name__} of livn_ipp; backend='livn' "
                     f"takes livn's own, or for the system a path or numbers of cells"
                 )
-        if livn_backend is not None:
-            _settle(livn_backend)
+        _settle(livn_backend)
         from livn.env import Env
 
         self.subworld = Subworld() if comm is None else comm
         self.comm = self.subworld.comm
         self.trial = 0
+        self._recorded: set[str] = set()
         self.livn = Env(system, model=model, io=io, seed=seed)
 
     def selection(self, select: Any, method: str = "first", bounds: Any = None) -> Self:
@@ -150,6 +152,14 @@ class LivnEnv:
             names = [population] if isinstance(population, str) else population
             _check("population", names, self.livn.system.populations)
         self.livn.record(what, population, **options)
+        self._recorded.add(_CHANNELS.get(what, what))
+        return self
+
+    def clear_recordings(self) -> Self:
+        """Record nothing from now on."""
+        # livn goes on recording, for its own decodings; our runs leave it out.
+        self.livn.clear_recordings()
+        self._recorded.clear()
         return self
 
     def record_spikes(self, population: Any = None) -> Self:
@@ -192,7 +202,7 @@ class LivnEnv:
         self, duration: float, stimulus: Any = None, dt: float | None = None
     ) -> Run:
         """Simulate on from the present time."""
-        return run_of(self._simulate(duration, stimulus, dt=dt))
+        return self._ours(self._simulate(duration, stimulus, dt=dt))
 
     def __call__(
         self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
@@ -225,8 +235,8 @@ class LivnEnv:
             stimulus = encoding(view, duration, inputs)
         run = self._simulate(duration, stimulus, **options)
         if isinstance(decoding, (int, float)):
-            return run_of(run)
-        return decoding(run, self.livn) if theirs else decoding(run_of(run), self)
+            return self._ours(run)
+        return decoding(run, self.livn) if theirs else decoding(self._ours(run), self)
 
     def __getattr__(self, name: str) -> Any:
         if name == "livn":  # not made yet, or lost by a copy
@@ -236,6 +246,10 @@ class LivnEnv:
     def __repr__(self) -> str:
         return f"LivnEnv({self.livn.system.name}, trial {self.trial})"
 
+    def _ours(self, run: Any) -> Run:
+        # livn's decodings have it record what they need, and that stays.
+        return run_of(run, self._recorded)
+
     def _simulate(self, duration: float, stimulus: Any, **options: Any) -> Any:
         self.subworld.agree()
         run = self.livn.run(duration, stimulus_of(stimulus), **options)
@@ -243,11 +257,12 @@ class LivnEnv:
         return run
 
 
-def _settle(name: str) -> None:
+def _settle(name: str | None) -> None:
     """Have livn run on this simulator, or say why it does not."""
-    if "livn" not in sys.modules:
+    if name is not None and "livn" not in sys.modules:
         os.environ["LIVN_BACKEND"] = name
-    if (found := simulator()) != name:
+    found = simulator()
+    if name is not None and found != name:
         raise ConfigError(
             f"livn runs on its simulator {found!r} in this process, and on {name!r} on "
             f"the controller: set LIVN_BACKEND={name} where the engines are started"

@@ -112,15 +112,16 @@ class Injection(Encoding):
     """A current (nA) into the soma of cell 0, for 20 ms from 10 ms on."""
 
     mine: bool = True
+    section: str = "soma"
 
     def __call__(self, env, t_end, inputs):
         samples = np.zeros([30, 1])
         samples[10:] = inputs
         if self.mine:
-            return Stimulus(samples, 1.0, [0], input_mode="current")
+            return Stimulus(samples, 1.0, [0], [self.section], "current")
         from livn.stimulus import Stimulus as Theirs
 
-        return Theirs(samples, dt=1.0, gids=[0], input_mode="current")
+        return Theirs(samples, dt=1.0, gids=[0], sections=[0], input_mode="current")
 
 
 class WhatItSees(Decoding):
@@ -130,6 +131,18 @@ class WhatItSees(Decoding):
         again = env.run(5)
         names = [type(thing).__module__ for thing in (run, env, again)]
         return names, env.comm.allreduce(1), len(env.active_gids()), run.digest()
+
+
+def test_what_livn_s_decodings_record_is_not_in_our_runs(env):
+    from livn.decoding import GatherAndMerge
+
+    (theirs,) = env(GatherAndMerge(duration=20))
+    assert {"voltage", "current"} <= set(theirs.channels)
+    (mine,) = env(20)
+    assert mine.spikes is not None
+    assert not mine.channels
+    (nothing,) = env.clear_recordings()(20)
+    assert nothing.spikes is None
 
 
 def test_our_encodings_and_decodings_work_on_livn(env):
@@ -148,6 +161,10 @@ def test_our_encodings_and_decodings_work_on_livn(env):
         assert (ranks, cells) == (1, 10)
     (same,) = env(WhatItSees(), 100, Injection(mine=False), trial=0)
     assert answers[0][3] != answers[1][3] == same[3]
+    (other,) = env(WhatItSees(), 100, Injection(section="dend"), trial=0)
+    assert other[3] != same[3]
+    with pytest.raises(ConfigError, match="no section 'axon'"):
+        env(WhatItSees(), 100, Injection(section="axon"))
 
 
 def test_settings_act_and_wrong_names_are_refused(env):
