@@ -227,6 +227,12 @@ def test_a_run_cut_and_joined_has_the_same_bits(cuts):
     assert same(joined, whole())
 
 
+def test_times_of_a_slice_are_exact():
+    spikes = Run(0, 1, Events.of([1], [0.3])).slice(0.1, 0.9).spikes
+    assert spikes.times.tolist() == [0.2]  # 0.3 - 0.1 is 0.19999999999999998
+    assert Run(0.1, 1).slice(0.2, 1).t0 == 0.3
+
+
 def test_times_off_the_grid_are_only_added():
     first, second = Run(0, 0.1, Events.of([], [])), Run(0.1, 1, Events.of([1], [1 / 3]))
     assert first.concat(second).spikes.times.tolist() == [0.1 + 1 / 3]

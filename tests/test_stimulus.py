@@ -132,7 +132,7 @@ def test_a_program_is_rendered_window_by_window():
     assert (stimulus.width, stimulus.num_rows, stimulus.dt) == (4, 1009, 0.05)
     assert stimulus.extent == pytest.approx(50.45)
     whole = stimulus.array
-    assert whole == pytest.approx(pulses().render() @ transfer)
+    assert whole == pytest.approx(pulses().render() @ transfer, rel=1e-14)
     parts = [stimulus.rows(first, first + 100) for first in range(0, 1100, 100)]
     assert np.array_equal(np.concatenate(parts)[: len(whole)], whole)
     assert not np.concatenate(parts)[len(whole) :].any()

@@ -60,7 +60,7 @@ def test_active_fraction():
 
 
 def test_per_unit_firing_rate():
-    spikes = {0: [100.0, 900.0], 2: [500.0] * 0 + [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
+    spikes = {0: [100.0, 900.0], 2: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}
     assert decode(PerUnitFiringRate(duration=2000), spikes, 2000) == {
         "per_unit_rates_hz": {0: 1.0, 2: 3.0},
         "max_rate_hz": 3.0,

@@ -60,9 +60,14 @@ def test_no_response():
 
 
 def test_a_response_after_silence():
-    result = decode(response(), {1: [201.0] * 0 + [201.0, 202.0, 203.0, 204.0]}, 400)
+    result = decode(response(), {1: [201.0, 202.0, 203.0, 204.0]}, 400)
     assert math.isnan(result["response_gain"])
     assert result["response_latency_ms"] == 5.0  # 4 spikes exceed 0 + 3 * 1
+
+
+def test_few_spikes_after_silence_are_no_response():
+    result = decode(response(), {1: [201.0, 202.0, 203.0]}, 400)
+    assert math.isnan(result["response_latency_ms"])  # 3 spikes do not exceed 3
 
 
 def test_a_response_that_goes_on():
@@ -175,6 +180,14 @@ def test_recruitment_without_a_ceiling_or_an_answer():
     all_answer = together(*(volley(t, [0, 1]) for t in (100, 200, 300, 400)))
     wide = decode(recruitment(ExtracellularRecruitment), all_answer, 500)
     assert wide["band"] == math.inf
+
+
+def test_spikes_that_are_an_answer():
+    spikes = together(volley(100, [0]), volley(100, [1], number=1))
+    once = recruitment(ExtracellularRecruitment, schedule=[(100, 1)])
+    twice = recruitment(ExtracellularRecruitment, schedule=[(100, 1)], min_spikes=2)
+    assert decode(once, spikes, 500)["curve"] == {1.0: 0.5}
+    assert decode(twice, spikes, 500)["curve"] == {1.0: 0.25}
 
 
 def test_a_ceiling_needs_voltages():

@@ -51,6 +51,13 @@ def test_the_shape_of_the_mean():
     }
 
 
+def test_waveforms_are_in_the_order_of_cells_and_times():
+    voltage = traces([(2, "soma", [20, 50]), (0, "soma", [40])])
+    voltage.values[0, 19], voltage.values[0, 49], voltage.values[1, 39] = 22, 25, 40
+    waves = decode({2: [20.0, 50.0], 0: [40.0]}, voltage)["waveforms"]["all"]
+    assert waves.max(axis=1).tolist() == [40, 22, 25]
+
+
 def test_spikes_near_an_end_are_left_out():
     voltage = traces([(0, "soma", [5, 50, 95])])
     assert decode({0: [3.0, 50.0, 95.0]}, voltage)["shape"]["all"]["n_spikes"] == 1
