@@ -13,6 +13,7 @@ from livn_ipp.models import Cell, Model
 from livn_ipp.models.pinsky_rinzel import PinskyRinzel
 from livn_ipp.neuron import mechanisms
 from livn_ipp.neuron.boot import boot, world
+from livn_ipp.neuron.channels import Channels
 from livn_ipp.neuron.configurable import Configurable
 from livn_ipp.neuron.electrodes import Electrodes
 from livn_ipp.neuron.learning import Learning
@@ -30,7 +31,7 @@ __all__ = ["Env"]
 _LARGEST_KEY: Final = 2**32 - 1  # of NEURON's random streams
 
 
-class Env(Configurable):
+class Env(Configurable, Channels):
     """A culture that can be driven, simulated and recorded.
 
     All ranks of a subworld hold one Env together and call its methods alike; each
@@ -236,67 +237,10 @@ class Env(Configurable):
         """
         trial = self.trial + 1 if stream is None else _key("stream", stream)
         self.trial = trial
-        if self._simulation is not None and not self._simulation.network.closed:
-            self._simulation.network.reseed(trial)
+        simulation = self._present()
+        if simulation is not None:
+            simulation.network.reseed(trial)
         return self
-
-    def cell_stimulus(
-        self, channel_inputs: ArrayLike | Policy, dt: float | None = None
-    ) -> Stimulus:
-        """Turn electrode commands into what they make at this rank's cells.
-
-        Parameters
-        ----------
-        channel_inputs : array [T, C] or Policy
-            Current of each channel in uA; a policy is rendered as the run goes on.
-        dt
-            Interval of the rows in ms; 1 by default, and a policy's own.
-        """
-        return self._electrodes.stimulus(channel_inputs, dt, self.active_gids)
-
-    def channel_recording(self, ids: ArrayLike, *arrays: ArrayLike) -> Any:
-        """Sort events by the channels that hear their cells; see ``MEA``."""
-        return self._electrodes.sort(ids, *arrays)
-
-    def potential_recording(
-        self, currents: ArrayLike, gids: ArrayLike | None = None
-    ) -> NDArray[np.float64]:
-        """Compute electrode potentials from membrane currents.
-
-        Parameters
-        ----------
-        currents : array [rows, T]
-            Transmembrane currents in uA.
-        gids : array [rows]
-            The cell of each row, by default this rank's, with as many consecutive rows
-            as a cell has sections (soma, dendrite): the ids of ``run.current``.
-
-        Returns
-        -------
-        array [C, T]
-            This rank's share of the potential in uV; the ranks' sum is the potential.
-        """
-        rows = np.repeat(self.active_gids, len(self.model.sections))
-        cells = rows if gids is None else np.asarray(gids)
-        return self._electrodes.potential(currents, cells)
-
-    def channel_reach(self) -> NDArray[np.float64]:
-        """Effect [C, n] of one unit of each channel's command at each of all cells.
-
-        mV/uA for electrodes.
-        """
-        return self._electrodes.io.reach(self.system.coordinates())
-
-    def source_gain(self) -> NDArray[np.float64]:
-        """Potential [C, n] in uV/nA on each channel of a current at each of all cells.
-
-        Zero where a channel does not hear the cell.
-        """
-        return self._electrodes.io.source_gain(self.system.coordinates())
-
-    def recording_distances(self) -> NDArray[np.float64]:
-        """Rows (channel, gid, distance in um) [C * n, 3] of all cells."""
-        return self._electrodes.io.distances(self.system.coordinates())
 
     def __call__(
         self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
@@ -342,30 +286,33 @@ class Env(Configurable):
         channels = self._electrodes.io.channel_ids
         return channels, self._electrodes.gains(self.active_gids)
 
+    def _present(self) -> Simulation | None:
+        simulation = self._simulation
+        return None if simulation is None or simulation.network.closed else simulation
+
     def _apply(self) -> Self:
-        if self._simulation is not None and not self._simulation.network.closed:
-            network, learning = self._simulation.network, self._simulation.learning
-            network.set_weights(self._settings.weights())
-            network.set_noise(self._settings.noise())
-            network.parameters = self._settings.cells()
-            if self._rules is not None:
-                learning.enable(self._rules)
-            elif learning.active:
-                learning.disable()
+        simulation = self._present()
+        if simulation is None:
+            return self
+        simulation.network.set_weights(self._settings.weights())
+        simulation.network.set_noise(self._settings.noise())
+        simulation.network.parameters = self._settings.cells()
+        if self._rules is not None:
+            simulation.learning.enable(self._rules)
+        elif simulation.learning.active:
+            simulation.learning.disable()
         return self
 
     def _built(self, gid: int) -> Cell | None:
-        if self._simulation is None or self._simulation.network.closed:
+        simulation = self._present()
+        if simulation is None or gid not in simulation.network.gids:
             return None
-        network = self._simulation.network
-        at = int(np.searchsorted(network.gids, gid))
-        held = at < len(network.gids) and network.gids[at] == gid
-        return network.cells[at] if held else None
+        network = simulation.network
+        return network.cells[int(np.searchsorted(network.gids, gid))]
 
     def _learning(self) -> Learning | None:
-        if self._simulation is None or self._simulation.network.closed:
-            return None
-        return self._simulation.learning
+        simulation = self._present()
+        return None if simulation is None else simulation.learning
 
 
 def _place(comm: Any, subworld_size: int | None) -> Subworld:
