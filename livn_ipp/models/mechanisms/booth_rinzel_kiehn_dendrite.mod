@@ -21,7 +21,7 @@ NEURON {
     RANGE i_stim, g_stim
     GLOBAL m_can_inf, h_can_inf, m_cal_inf, unblocked
     GLOBAL keep_m_can, keep_h_can, keep_m_cal
-    GLOBAL keep_ampa, keep_rise, keep_decay, peak
+    GLOBAL keep_ampa, mean_ampa, keep_rise, keep_decay, peak
     RANDOM rng
 }
 
@@ -95,6 +95,7 @@ ASSIGNED {
     nmda_arrived (uS)
     peak
     keep_ampa
+    mean_ampa
     keep_rise
     keep_decay
     x_e
@@ -140,6 +141,8 @@ INITIAL { LOCAL t_peak
     t_peak = tau_rise*tau_decay/(tau_decay - tau_rise)*log(tau_decay/tau_rise)
     peak = 1/(exp(-t_peak/tau_decay) - exp(-t_peak/tau_rise))
     keep_ampa = exp(-dt/tau_ampa)
+    : over a step; so an event carries the same charge for every dt
+    mean_ampa = (1 - keep_ampa)*tau_ampa/dt
     keep_rise = exp(-dt/tau_rise)
     keep_decay = exp(-dt/tau_decay)
     ampa = 0
@@ -230,7 +233,7 @@ PROCEDURE advance() { LOCAL mc, hc, ml, calcium, inward, pool, a, r, d
     pool = ca_rest + (ca - ca_rest)*keep_ca + inward
     ca = pool
 
-    a = (ampa + ampa_arrived)*keep_ampa
+    a = ampa*keep_ampa + ampa_arrived*mean_ampa
     r = (rise + nmda_arrived*peak)*keep_rise
     d = (decay + nmda_arrived*peak)*keep_decay
     ampa_arrived = 0

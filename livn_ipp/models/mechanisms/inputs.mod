@@ -73,6 +73,7 @@ ASSIGNED {
     peak
     peak_gaba
     keep_ampa
+    mean_ampa
     keep_rise
     keep_decay
     keep_gaba_rise
@@ -99,6 +100,8 @@ INITIAL {
     peak = 1/height(tau_rise, tau_decay)
     peak_gaba = 1/height(tau_gaba_rise, tau_gaba)
     keep_ampa = exp(-dt/tau_ampa)
+    : over a step; so an event carries the same charge for every dt
+    mean_ampa = (1 - keep_ampa)*tau_ampa/dt
     keep_rise = exp(-dt/tau_rise)
     keep_decay = exp(-dt/tau_decay)
     keep_gaba_rise = exp(-dt/tau_gaba_rise)
@@ -185,7 +188,7 @@ FUNCTION height(rise (ms), decay (ms)) { LOCAL t_peak
 
 PROCEDURE advance() { LOCAL a, r, d, gr, gd
     block(v)
-    a = (ampa + ampa_arrived)*keep_ampa
+    a = ampa*keep_ampa + ampa_arrived*mean_ampa
     r = (rise + nmda_arrived*peak)*keep_rise
     d = (decay + nmda_arrived*peak)*keep_decay
     gr = (gaba_rise + gaba_arrived*peak_gaba)*keep_gaba_rise

@@ -42,7 +42,7 @@ NEURON {
     RANGE g_e0, g_i0, std_e, std_i, tau_e, tau_i, E_e, E_i, hold, g_e, g_i
     RANGE i_stim, g_stim
     GLOBAL s_inf, c_inf, keep_s, keep_c, unblocked
-    GLOBAL keep_ampa, keep_rise, keep_decay, peak
+    GLOBAL keep_ampa, mean_ampa, keep_rise, keep_decay, peak
     RANDOM rng
 }
 
@@ -109,6 +109,7 @@ ASSIGNED {
     nmda_arrived (uS)
     peak
     keep_ampa
+    mean_ampa
     keep_rise
     keep_decay
     x_e
@@ -149,6 +150,8 @@ INITIAL { LOCAL t_peak
     t_peak = tau_rise*tau_decay/(tau_decay - tau_rise)*log(tau_decay/tau_rise)
     peak = 1/(exp(-t_peak/tau_decay) - exp(-t_peak/tau_rise))
     keep_ampa = exp(-dt/tau_ampa)
+    : over a step; so an event carries the same charge for every dt
+    mean_ampa = (1 - keep_ampa)*tau_ampa/dt
     keep_rise = exp(-dt/tau_rise)
     keep_decay = exp(-dt/tau_decay)
     ampa = 0
@@ -247,7 +250,7 @@ PROCEDURE advance() { LOCAL sn, cn, inward, pool, opening, rate, qn, a, r, d
     qn = qn + (opening*dt - rate*qn)*(1 - 0.5*rate)
     q = qn
 
-    a = (ampa + ampa_arrived)*keep_ampa
+    a = ampa*keep_ampa + ampa_arrived*mean_ampa
     r = (rise + nmda_arrived*peak)*keep_rise
     d = (decay + nmda_arrived*peak)*keep_decay
     ampa_arrived = 0
