@@ -17,8 +17,8 @@ def pulses():
     for start in range(20, int(DURATION), 100):
         inputs[start : start + 20, [1, 4]] = 20.0
         inputs[start + 5 : start + 8, 10] = -40.0
-    inputs[130:140] = 300.0
-    inputs[330:340] = -300.0
+    inputs[130:140] = 50.0
+    inputs[330:340] = -50.0
     return inputs
 
 
@@ -123,6 +123,26 @@ def everything(run, env):
         "spikes": (merged.digest(), len(merged.spikes)),
         "learned": (len(learned), order.tobytes()),
     }
+
+
+def motoneurons(comm=None, size=None):
+    """The other model, whose cells are made of separate mechanisms."""
+    from livn_ipp.env import Env
+    from livn_ipp.models.booth_rinzel_kiehn import BoothRinzelKiehn
+
+    return Env("EI1", BoothRinzelKiehn(), comm=comm, subworld_size=size)
+
+
+def of_motoneurons(env):
+    """As `modes`, briefly."""
+    env.init().enable_plasticity(LEARNING).record_spikes().record_potential(0.5)
+    tie_delays(env)
+    found = {
+        name: everything(env.clear(trial=1).run(BRIEF, drives(env)[name]), env)
+        for name in ("policy", "conductance")
+    }
+    env.close()
+    return found
 
 
 def modes(env):
@@ -231,3 +251,21 @@ def test_learning_selections_and_drives_are_the_same_on_every_partition(
             for name, outcome in found.items():
                 for what, value in outcome.items():
                     assert value == modes_alone[name][what], (rank, size, name, what)
+
+
+@pytest.mark.mpi
+@pytest.mark.timeout(120)
+def test_the_other_model_is_the_same_on_every_partition():
+    alone = of_motoneurons(motoneurons())
+    results = run_on_ranks(other_model, 2, timeout=100)
+    assert alone["policy"]["spikes"][1] > 5
+    for result in results:
+        assert not isinstance(result, Exception), result
+        assert result == [alone, alone]
+
+
+def other_model(_subworld):
+    """Both partitions of two ranks."""
+    from mpi4py import MPI
+
+    return [of_motoneurons(motoneurons(MPI.COMM_WORLD, size)) for size in (2, 1)]
