@@ -10,6 +10,7 @@ from livn_ipp.env import Env
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ConfigError
 from livn_ipp.stimulus import Stimulus
+from livn_ipp.system import ParallelSystem, System
 from livn_ipp.types import Decoding, content_digest
 
 pytestmark = pytest.mark.neuron
@@ -173,6 +174,11 @@ def test_a_selection_and_unconnected_cells():
         assert np.array_equal(run.voltage.ids, env.system.gids)
         with pytest.raises(ConfigError, match="before init"):
             env.selection(2)
+    chosen = System("EI1").select({"EXC": 2, "INH": 1})
+    for system, gids in ((chosen, [0, 1, 8]), (ParallelSystem(2), [0, 1])):
+        with DistributedEnv(system, transport="local") as env:
+            (run,) = env.record_voltage(sections="soma")(5)
+            assert run.voltage.ids.tolist() == gids
     with DistributedEnv({"EXC": 2, "INH": 1}, transport="local") as env:
         (run,) = env.record_voltage(sections="soma")(5)
         assert run.voltage.ids.tolist() == [0, 1, 2]
