@@ -13,6 +13,7 @@ from ranks import run_on_ranks
 from livn_ipp.models.booth_rinzel_kiehn import BoothRinzelKiehn
 from livn_ipp.models.two_compartment import Depression
 from livn_ipp.run import Run
+from livn_ipp.stimulus import Stimulus
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_model.py"
 
@@ -32,20 +33,31 @@ MODELS = {
 
 
 def activity(model, comm=None, size=None):
-    """Spikes, voltages and potentials of a driven culture with many ties in time."""
+    """Spikes, potentials, last voltages of a culture driven in volleys, with ties."""
     from livn_ipp.env import Env
 
     env = Env("EI2", model, comm=comm, subworld_size=size).init()
-    env.record_spikes().record_voltage(dt=1.0).record_potential(1.0)
+    env.record_spikes().record_potential(1.0)
     for connection in env._simulation.network._keep:
         connection.delay = 1.5
-    commands = np.zeros((200, 16))
+    commands = np.zeros((100, 16))
     commands[20:60, [1, 4]] = 40.0
-    run = env.run(200, env.cell_stimulus(commands))
-    merged = Run.merge(env.comm.allgather(run))
+    # Volleys of connections that differ in what they have left to release.
+    volleys = np.zeros((100, env.system.num_cells))
+    volleys[40::20] = 10.0
+    run = env.run(100, env.cell_stimulus(commands))
+    first = Run.merge(env.comm.allgather(run))
+    run = env.run(100, Stimulus(volleys, input_mode="current"))
+    second = Run.merge(env.comm.allgather(run))
+    network = env._simulation.network
+    mine = [  # a difference shows here before spikes move
+        (gid, *(section(0.5).v for section in cell.sections.values()))
+        for gid, cell in zip(network.gids.tolist(), network.cells, strict=True)
+    ]
+    state = sorted(row for rows in env.comm.allgather(mine) for row in rows)
     env.close()
-    traces = (merged.voltage.values.tobytes(), merged.potential.values.tobytes())
-    return merged.digest(), *traces, len(merged.spikes)
+    parts = [(run.digest(), run.potential.values.tobytes()) for run in (first, second)]
+    return parts, state, len(first.spikes) + len(second.spikes)
 
 
 def partitions(name):
