@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp.errors import ConfigError
 from livn_ipp.models import Model
+from livn_ipp.neuron.currents import Rows
 from livn_ipp.neuron.drive import Drive
 from livn_ipp.neuron.learning import Learning
 from livn_ipp.neuron.network import Network
@@ -16,7 +17,6 @@ from livn_ipp.neuron.probes import (
     CurrentProbe,
     PotentialProbe,
     Probe,
-    Rows,
     StateProbe,
     VoltageProbe,
     WeightProbe,

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from livn_ipp.errors import ConfigError
+from livn_ipp.neuron.currents import Currents
+from livn_ipp.stimulus import Stimulus
 
 pytestmark = pytest.mark.neuron
 
@@ -99,3 +101,26 @@ def test_restarting_the_noise(env):
     assert env.reseed_noise().trial == 6
     with pytest.raises(ConfigError, match="stream"):
         env.reseed_noise(-1)
+
+
+def test_halving_the_work_changes_no_bit_of_a_potential(env, monkeypatch):
+    """In cells that a field drives, the dendrite's current is minus the soma's."""
+    env.record_potential(0.2).set_noise({"std_e": 2e-3})
+    commands = np.zeros((60, 16))
+    commands[10:20, [1, 4]] = 15.0
+    field = env.cell_stimulus(commands)
+    halved = env.run(60, field).potential.values
+    monkeypatch.setattr(Currents, "take_pairs", lambda _: None)
+    whole = env.clear(trial=0).run(60, field).potential.values
+    assert np.array_equal(halved, whole)
+    assert np.abs(whole).max() > 1
+
+
+def test_potentials_follow_injected_currents(env):
+    env.record_potential(0.5).record_membrane_current(dt=0.5)
+    injected = Stimulus.from_current([[0.05, -0.02]] * 5, 2.0, [3, 8], ["soma", "dend"])
+    run = env.run(20, injected)
+    from_currents = env.potential_recording(run.current.values)
+    assert np.allclose(run.potential.values, from_currents, atol=1e-3)
+    pairs = run.current.values.reshape(10, 2, -1)[:, :, 5].sum(axis=1) * 1e3
+    assert np.allclose(pairs[[3, 8]], [0.05, -0.02], atol=1e-6)
