@@ -114,7 +114,7 @@ class LivnEnv:
         self.comm = self.subworld.comm
         self.trial = 0
         self._recorded: set[str] = set()
-        self.livn = Env(system, model=model, io=io, seed=seed)
+        self.livn = Env(system, model=model, io=io, seed=seed, comm=_alone())
 
     def selection(self, select: Any, method: str = "first", bounds: Any = None) -> Self:
         """Simulate some of the cells, chosen by livn; before :meth:`init`."""
@@ -255,6 +255,15 @@ class LivnEnv:
         run = self.livn.run(duration, stimulus_of(stimulus), **options)
         self.subworld.report(self.livn.t)
         return run
+
+
+def _alone() -> Any:
+    """Return the communicator of this rank; livn would take the whole world's."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):  # no MPI here, which livn can do without too
+        return None
+    return MPI.COMM_SELF
 
 
 def _settle(name: str | None) -> None:

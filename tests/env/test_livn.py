@@ -1,9 +1,12 @@
 """livn as a backend: what its own Env would answer, through our facade."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
 import pytest
+from ranks import MPI_SETTINGS, mpiexec
 
 from livn_ipp import decoding as ours
 from livn_ipp.env.distributed import DistributedEnv
@@ -243,11 +246,14 @@ def test_without_livn_the_way_out_is_named(monkeypatch):
 
 
 @pytest.mark.cluster
-def test_workers_of_a_cluster_answer_as_livn_does(env, direct):
+@pytest.mark.parametrize("together", [1, "all"])
+def test_workers_of_a_cluster_answer_as_livn_does(direct, together):
     from livn.decoding import MeanFiringRate
 
     decoding = MeanFiringRate(duration=100)
-    with DistributedEnv("EI1", backend="livn", num_workers=2) as cluster:
+    with DistributedEnv(
+        "EI1", backend="livn", num_workers=2, workers_per_world=together
+    ) as cluster:
         cluster.apply_model_defaults().record_spikes()
         cluster.set_noise({"INH-g_e0": 1.2})
         futures = [
@@ -263,3 +269,32 @@ def test_workers_of_a_cluster_answer_as_livn_does(env, direct):
     direct.set_noise({"INH-g_e0": 1.2})
     expected = [in_trial(direct, trial)(decoding) for trial in (0, 1)]
     assert answers == [expected[0], expected[0], expected[1], expected[1]]
+
+
+UNDER_MPIRUN = """
+from livn.decoding import MeanFiringRate
+from livn_ipp.env.distributed import DistributedEnv
+
+with DistributedEnv("EI1", backend="livn") as env:
+    if env.is_root():
+        env.apply_model_defaults().record_spikes()
+        print("answer", env(MeanFiringRate(duration=100), [None, None]))
+"""
+
+
+@pytest.mark.mpi
+def test_livn_s_ranks_under_mpirun_leave_each_other_alone(direct):
+    from livn.decoding import MeanFiringRate
+
+    job = subprocess.run(
+        [mpiexec(), "-n", "3", sys.executable, "-c", UNDER_MPIRUN],
+        env={**os.environ, **MPI_SETTINGS, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    decoding = MeanFiringRate(duration=100)
+    expected = [in_trial(direct, trial)(decoding) for trial in (0, 1)]
+    assert f"answer {expected}\n" in job.stdout, job.stdout + job.stderr
