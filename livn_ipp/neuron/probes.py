@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _NANO_PER_MICRO: Final = 1000.0
+_SMALL_PRODUCT: Final = 2**18  # multiplications
 _Floats = NDArray[np.float64]
 
 
@@ -180,8 +181,7 @@ class PotentialProbe(Probe):
             currents, gain = self._currents.take(), self._gain
         else:  # half the work, and exactly the same
             currents, gain = paired, self._of_pair
-        potentials: _Floats = round_currents(currents) @ gain
-        return potentials
+        return _product(round_currents(currents), gain)
 
 
 class StateProbe(_SectionProbe):
@@ -230,3 +230,13 @@ class WeightProbe(Probe):
     def block(self) -> _Floats:
         """Return the present sample."""
         return self._learning.factors[None]
+
+
+def _product(currents: _Floats, gain: _Floats) -> _Floats:
+    """Multiply in parts that are too small for a threaded BLAS to wake its threads."""
+    rows = max(_SMALL_PRODUCT // max(gain.size, 1), 1)
+    product = np.empty((len(currents), gain.shape[1]))
+    for first in range(0, len(currents), rows):
+        part = slice(first, first + rows)
+        np.matmul(currents[part], gain, out=product[part])
+    return product
