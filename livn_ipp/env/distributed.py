@@ -100,6 +100,7 @@ class DistributedEnv(Calls, Configuration, Queries):
                 f"subworld_size must be at least 1, not {subworld_size!r}"
             )
         super().__init__()
+        _refuse_directory(system)
         self.system = System(system)
         self.seed = seed
         self.cells = RemoteCells(lambda: self.system, self._configure, self._ask)
@@ -295,3 +296,14 @@ def _shutdown_at_exit(reference: "weakref.ref[DistributedEnv]") -> None:
     env = reference()
     if env is not None:
         env.shutdown()
+
+
+def _refuse_directory(system: Any) -> None:
+    """Refuse what is read from a directory in place of the directory."""
+    if isinstance(system, System) and system.whole.source is system.source:
+        path = system.source.path
+        if path is not None:
+            raise ConfigError(
+                f"system must be the path of a system directory, not a System: each "
+                f"worker reads it from disk on its own; pass system.path ({str(path)!r})"
+            )

@@ -47,9 +47,15 @@ def test_killing_the_owner_in_a_call_ends_the_cluster(case):
 
 
 def test_an_interrupt_leaves_the_call_and_then_the_program(case):
-    text = BEGIN + (
-        "try:\n    env(3_600_000)\nexcept KeyboardInterrupt:\n"
-        "    print(len(env(10, inputs=[None, None])), flush=True)\n"
+    # A shell ignores interrupts in what it starts in the background.
+    heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    text = (
+        heed
+        + BEGIN
+        + (
+            "try:\n    env(3_600_000)\nexcept KeyboardInterrupt:\n"
+            "    print(len(env(10, inputs=[None, None])), flush=True)\n"
+        )
     )
     process = started(case, text)
     with pytest.raises(subprocess.TimeoutExpired):

@@ -11,6 +11,7 @@ from livn_ipp.cluster.launch import Cluster
 from livn_ipp.decoding import ChannelRecording, GatherAndMerge, MeanFiringRate
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ConfigError, PreflightError
+from livn_ipp.system import System
 from livn_ipp.types import Decoding, Encoding
 
 pytestmark = [pytest.mark.neuron, pytest.mark.cluster]
@@ -206,6 +207,11 @@ def test_ranks_that_do_not_divide_are_refused_and_the_env_goes_on(twelve_ranks):
         with pytest.raises(ConfigError, match="could be 1, 2, 3, 4, 6 or 12"):
             env.repartition(5)
         assert len(env(10, inputs=[None, None])) == 2
+
+
+def test_a_system_object_is_refused_with_the_way_out():
+    with pytest.raises(ConfigError, match=r"pass system\.path"):
+        DistributedEnv(System("EI1"))
 
 
 def test_arguments_that_cannot_be_used_are_refused():
