@@ -304,6 +304,6 @@ def _refuse_directory(system: Any) -> None:
         path = system.source.path
         if path is not None:
             raise ConfigError(
-                f"system must be the path of a system directory, not a System: each "
-                f"worker reads it from disk on its own; pass system.path ({str(path)!r})"
+                "system must be the path of a system directory, not a System: each "
+                f"worker reads it from disk on its own; pass system.path, {path}"
             )
