@@ -49,7 +49,9 @@ class Currents:
     ) -> None:
         cells = np.unique(rows.cells)
         own = [network.cells[cell] for cell in cells]
-        voltages = [voltage(cell, name) for cell in own for name in cell.sections]
+        names = list(own[0].sections) if own else []
+        # All somas, then all dendrites: differences of contiguous rows are faster.
+        voltages = [voltage(cell, name) for name in names for cell in own]
         self.tape = Tape(h, voltages, every)
         self._axial = np.array([1 / cell.axial_resistance for cell in own])
         self._rows, self._drive = rows, drive
@@ -64,7 +66,9 @@ class Currents:
         injected = self._drive.currents
         if injected.sum(axis=1).any():
             return None
-        return self._along_the_axis() + injected[:, 0]
+        currents = self._along_the_axis()
+        currents += injected[:, 0]
+        return currents
 
     def take(self) -> _Floats:
         """Return the currents [samples, rows] since the last time."""
@@ -76,8 +80,10 @@ class Currents:
 
     def _along_the_axis(self) -> _Floats:
         voltages = self.tape.take()
-        axial: _Floats = (voltages[:, 1::2] - voltages[:, 0::2]) * self._axial
-        return axial  # mV/MOhm = nA
+        count = len(self._axial)
+        axial: _Floats = voltages[:, count:] - voltages[:, :count]
+        axial *= self._axial  # mV/MOhm = nA
+        return axial
 
 
 def voltage(cell: Cell, section: str) -> Any:
