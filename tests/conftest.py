@@ -1,6 +1,7 @@
 """No test may leave a process behind, nor touch the user's IPython profile."""
 
 import os
+import signal
 import time
 import uuid
 
@@ -11,6 +12,13 @@ from livn_ipp.cluster.processes import marked
 
 _MARK = "LIVN_IPP_TEST"
 _PATIENCE = 15.0  # s, for what ends by itself
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_are_heeded():
+    """Undo what a shell does to programs that it starts in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
