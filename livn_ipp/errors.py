@@ -96,8 +96,6 @@ class RankFailure:
         ``str`` of the exception.
     traceback
         The formatted traceback.
-    exception
-        The pickled exception, where it could be pickled.
     """
 
     rank: int
@@ -107,7 +105,6 @@ class RankFailure:
     type_name: str
     message: str
     traceback: str
-    exception: bytes | None = None
 
 
 class CallError(LivnError):

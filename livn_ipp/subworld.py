@@ -78,7 +78,7 @@ class Subworld:
         self._stop = True
 
     def reset(self) -> None:
-        """Forget a stop that was asked for; called at the start of a call."""
+        """Forget a stop that was asked for, once nothing is left that it could stop."""
         self._stop = False
 
     def agree(self) -> None:

@@ -26,7 +26,7 @@ __all__ = ["Worker", "boot", "close", "current"]
 
 _PROGRESS_SECONDS: Final = 0.2
 _LONGEST: Final = 100_000
-"""Characters of a message or traceback, and bytes of a pickled exception."""
+"""Characters of a message or traceback."""
 
 
 class Worker:
@@ -254,10 +254,6 @@ def _failure(error: BaseException, rank: int) -> RankFailure:
         message = str(error)
     except Exception:
         message = "(its __str__ raised)"
-    try:
-        pickled = cloudpickle.dumps(error)
-    except Exception:
-        pickled = None
     return RankFailure(
         rank=rank,
         host=platform.node(),
@@ -266,7 +262,6 @@ def _failure(error: BaseException, rank: int) -> RankFailure:
         type_name=kind.__qualname__,
         message=_shortened(message),
         traceback=_shortened("".join(traceback.format_exception(error))),
-        exception=pickled if pickled is not None and len(pickled) < _LONGEST else None,
     )
 
 
