@@ -7,7 +7,9 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.partial import Partial
 from livn_ipp.errors import CallTimeout, ResultNotSerializable
+from livn_ipp.run import Run
 
 __all__ = ["CallFuture"]
 
@@ -27,6 +29,9 @@ class CallFuture(concurrent.futures.Future[Any]):
         How many times it was handed to a worker.
     progress : float
         Biological time reached in ms, as last reported.
+    partial : Run or None
+        What is known so far of the run, with its spikes only, if the call was submitted
+        with ``stream=True``; once it has ended, all of them.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class CallFuture(concurrent.futures.Future[Any]):
         self.worker: int | None = None
         self.attempts = 0
         self.progress = 0.0
+        self._partial = Partial()
         self._cancel_call = cancel
         self._help_out = help_out
 
@@ -102,6 +108,16 @@ class CallFuture(concurrent.futures.Future[Any]):
     def deliver(self, frames: wire.Frames) -> None:
         """Take the result in, still pickled; the reader unpickles it."""
         self.set_result(_Packed(frames))
+
+    def take_progress(self, progress: wire.Progress) -> None:
+        """Take in how far the call has come."""
+        self.progress = progress.time
+        self._partial.take(progress)
+
+    @property
+    def partial(self) -> Run | None:
+        """What is known so far of the run of a call that is streamed."""
+        return self._partial.run()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()

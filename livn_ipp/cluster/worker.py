@@ -18,13 +18,13 @@ import cloudpickle
 import numpy as np
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.telemetry import Telemetry
 from livn_ipp.errors import ConfigError, RankFailure
-from livn_ipp.subworld import PeerFailed, Stopped, Subworld
+from livn_ipp.subworld import Late, PeerFailed, Stopped, Subworld
 from livn_ipp.types import EnvFactory
 
 __all__ = ["Worker", "boot", "close", "current"]
 
-_PROGRESS_SECONDS: Final = 0.2
 _LONGEST: Final = 100_000
 """Characters of a message or traceback."""
 
@@ -38,18 +38,24 @@ class Worker:
         Builds the environment.
     subworld
         The ranks that simulate together.
+
+    Attributes
+    ----------
+    env
+        The environment.
+    telemetry : Telemetry
+        Tells of calls that run; a transport gives the leader's a way to publish.
     """
 
     def __init__(self, factory: EnvFactory, subworld: Subworld) -> None:
         self.subworld = subworld
         self.env: Any = None
-        self.on_progress: Callable[[int, float], None] | None = None
+        self.telemetry = subworld.telemetry = Telemetry(subworld)
         self._factory = factory
         self._pipelines: dict[str, wire.Frames] = {}
         self._live: dict[str, Any] = {}
-        self._running = 0
-        self._reported = 0.0
-        subworld.on_progress = self._progress
+        self._session: int | None = None
+        self._state: Any = None
 
     def build(self) -> list[RankFailure]:
         """Build the environment anew; return what the ranks raised."""
@@ -69,7 +75,8 @@ class Worker:
         tuple
             The answers; meant for the controller on the leader only.
         """
-        answers = []
+        answers: list[Any] = []
+        stopped = False
         for item in items:
             match item:
                 case wire.Install():
@@ -78,44 +85,70 @@ class Worker:
                     self._pipelines.pop(item.pipeline, None)
                     self._live.pop(item.pipeline, None)
                 case wire.Call():
-                    answers.append(self._call(item))
+                    # A stop is for the parcel: nobody wants the rest of it now.
+                    answers.append(wire.StoppedCall() if stopped else self._call(item))
+                    stopped = isinstance(answers[-1], wire.StoppedCall)
                 case wire.Apply():
                     answers.append(self._apply(item.entry))
                 case wire.Rebuild():
                     answers.append(self._rebuild(item))
                 case wire.Ask():
                     answers.append(self._ask(item))
+                case wire.Telemetry():
+                    self.telemetry.spikes = item.spikes
         return tuple(answers)
 
     def close(self) -> None:
         """Give the environment back."""
         self._pipelines.clear()
         self._live.clear()
+        self._state = None
         self._close_env()
         # The subworld may outlive this worker: a process has one at a time.
         self.subworld.reset()
-        self.subworld.on_progress = self.subworld.poll = None
+        self.subworld.telemetry = self.subworld.poll = None
 
     def _call(self, call: wire.Call) -> Any:
-        if call.pipeline not in self._pipelines:
+        goes_on = call.session is not None and call.step > 0
+        if call.pipeline not in self._pipelines or (
+            goes_on and self._session != call.session
+        ):
             return wire.Missing(call.pipeline)
-        began = self._reported = time.perf_counter()
-        self._running = call.id
+        began = time.perf_counter()
+        self.telemetry.begin(call)
 
         def run() -> Any:
             decoding, encoding = self._pipeline(call)
             inputs = wire.loads(call.inputs)
             options = wire.loads(call.options) if call.options else {}
-            self.env.clear(trial=call.trial)
+            if not goes_on:
+                self._session, self._state = call.session, (decoding, encoding)
+                self.env.clear(trial=call.trial)
             return self.env(decoding, inputs=inputs, encoding=encoding, **options)
 
+        self.subworld.deadline = None if call.limit is None else began + call.limit
         outcome = self._together(run, stoppable=True)
+        self.subworld.deadline = None
+        late = isinstance(outcome, Late)
+        self.telemetry.end(late=late)
+        if late:
+            return wire.TimedOut(time.perf_counter() - began)
+        if isinstance(outcome, Stopped):
+            return wire.StoppedCall()
         if isinstance(outcome, _Value):
             return self._collect(outcome.value, began)
         return outcome
 
     def _pipeline(self, call: wire.Call) -> tuple[Any, Any]:
-        """Copy the installed pipeline, so that a call leaves no trace in it."""
+        """Copy the installed pipeline, so that a call leaves no trace in it.
+
+        The steps of a session share one copy, which may keep what it learns.
+        """
+        if call.step > 0:
+            decoding, encoding = self._state
+            if call.state:
+                decoding.state.update(wire.loads(call.state))
+            return decoding, encoding
         if call.pipeline not in self._live:
             self._live[call.pipeline] = wire.loads(self._pipelines[call.pipeline])
         decoding, encoding = copy.deepcopy(self._live[call.pipeline])
@@ -200,7 +233,7 @@ class Worker:
 
         Returns
         -------
-        _Value, StoppedCall or Failed
+        _Value, Stopped or Failed
             The same kind on every rank; `Failed` lists what any rank raised.
         """
         failure = None
@@ -209,8 +242,8 @@ class Worker:
             value = action()
             self.subworld.agree()
             return _Value(value)
-        except Stopped:
-            return wire.StoppedCall() if stoppable else self._together(action)
+        except Stopped as stopped:
+            return stopped if stoppable else self._together(action)
         except PeerFailed:
             pass
         except BaseException as error:
@@ -225,13 +258,6 @@ class Worker:
         failures = tuple(f for f, _ in everyone if f is not None)
         all_clean = len(failures) == len(everyone) and all(c for _, c in everyone)
         return wire.Failed(failures, clean=all_clean)
-
-    def _progress(self, reached: float) -> None:
-        """Pass progress on, not more often than a viewer can see."""
-        now = time.perf_counter()
-        if self.on_progress is not None and now - self._reported >= _PROGRESS_SECONDS:
-            self._reported = now
-            self.on_progress(self._running, reached)
 
     def _close_env(self) -> None:
         env, self.env = self.env, None

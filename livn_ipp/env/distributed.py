@@ -4,10 +4,11 @@ import atexit
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import Dispatcher, Transport
+from livn_ipp.cluster.limits import LimitOptions, Limits
 from livn_ipp.env.calls import Calls
 from livn_ipp.env.cells import RemoteCells
 from livn_ipp.env.choose import Place
@@ -57,6 +58,9 @@ class DistributedEnv(Calls, Configuration, Queries):
     backend
         ``"neuron"``; ``"livn"`` for livn's own Env on each worker; or a class as
         :class:`livn_ipp.types.Backend` describes.
+    **limits
+        Limits on time, memory and repetition by name, such as ``task_timeout=60``;
+        :class:`livn_ipp.cluster.limits.Limits` lists them.
 
     Examples
     --------
@@ -83,7 +87,9 @@ class DistributedEnv(Calls, Configuration, Queries):
         launcher: str = "mpi",
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
+        **limits: Unpack[LimitOptions],
     ) -> None:
+        self.limits = Limits.of(limits)
         self._place = Place(
             transport,
             comm,
@@ -107,7 +113,6 @@ class DistributedEnv(Calls, Configuration, Queries):
         self._factory = factory_for(backend, system, model, io, seed)
         check_ranks(self._factory, self.subworld_size)
         self._dispatcher: Dispatcher | None = None
-        self._log: list[tuple[str, wire.Frames]] = []
         self._ended = False
 
     @property
@@ -217,11 +222,12 @@ class DistributedEnv(Calls, Configuration, Queries):
 
         check_ranks(self._factory, subworld_size)
         topology.workers(self.cluster.ranks(), subworld_size)
+        log = self._live().log
         self._live().close()
         self.subworld_size = subworld_size
         self._start(self._place.engines(subworld_size))
-        for method, arguments in self._log:
-            self._live().configure(method, arguments).result()
+        for entry in log:
+            self._live().configure(entry.method, entry.arguments).result()
         return self
 
     def __enter__(self) -> Self:
@@ -237,7 +243,6 @@ class DistributedEnv(Calls, Configuration, Queries):
             return self
         arguments = wire.dumps((args, kwargs), snapshot=True)
         self._live().configure(method, arguments).result()
-        self._log.append((method, arguments))
         return self
 
     def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -263,7 +268,7 @@ class DistributedEnv(Calls, Configuration, Queries):
         return self._dispatcher
 
     def _start(self, transport: Transport) -> None:
-        dispatcher = Dispatcher(transport)
+        dispatcher = Dispatcher(transport, self.limits)
         try:
             dispatcher.start(self._factory)
         except BaseException:

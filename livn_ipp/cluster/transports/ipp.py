@@ -99,6 +99,14 @@ class IppTransport:
         with contextlib.suppress(Exception):
             self._client.send_signal(signal.SIGUSR1, targets=[leader], block=False)
 
+    def replace(self, worker: int, reason: str) -> None:
+        """Give up a worker that hangs."""
+        self._lose(worker, reason)
+
+    def release(self, worker: int) -> None:
+        """Forget a worker that has nothing more to do."""
+        self._lost.add(worker)
+
     def close(self) -> None:
         """Give the environments back where engines live on, and disconnect."""
         client, self._client = self._client, None
@@ -166,7 +174,7 @@ class IppTransport:
         ):
             data, _ = deserialize_object(message["buffers"])
             if "livn_ipp" in data:
-                self._listener.progressed(index, *data["livn_ipp"])
+                self._listener.progressed(index, wire.unpack(data["livn_ipp"]))
 
     def _registered(self, event: dict[str, Any]) -> None:
         if event.get("event") != "unregister":
@@ -204,7 +212,7 @@ class _Serve:
         answers = held.serve(list(items))
         if held.subworld.rank != 0:
             return ()
-        return wire.pack(wire.Reply(parcel, answers))
+        return wire.pack(wire.Reply(parcel, answers, held.telemetry.last_words()))
 
 
 class _Boot:
@@ -223,7 +231,7 @@ class _Boot:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGUSR1, lambda *_: held.subworld.request_stop())
             if held.subworld.rank == 0:
-                held.on_progress = _publish
+                held.telemetry.publish = _publish
             names = {
                 "env": held.env,
                 "comm": held.subworld.comm,
@@ -233,8 +241,8 @@ class _Boot:
         return wire.pack(wire.dumps(failures))
 
 
-def _publish(call: int, reached: float) -> None:
-    publish_data({"livn_ipp": (call, reached)})
+def _publish(progress: wire.Progress) -> None:
+    publish_data({"livn_ipp": [bytes(frame) for frame in wire.pack(progress)]})
     # The thread that sends it needs the interpreter, which a simulation holds.
     time.sleep(0.0005)
 

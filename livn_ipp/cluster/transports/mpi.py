@@ -39,6 +39,7 @@ class MpiTransport:
         self._listener: Listener | None = None
         self._reader: Reader | None = None
         self._requests: list[tuple[Any, Any]] = []
+        self._hung: set[int] = set()
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Boot together with the ranks that called `serve`."""
@@ -76,6 +77,15 @@ class MpiTransport:
         """Tell the leader, which looks for it at every vote."""
         self._comm.send(call, dest=worker * self._size, tag=_STOP)
 
+    def replace(self, worker: int, reason: str) -> None:
+        """Give up a worker that hangs; one world cannot get another in its place."""
+        assert self._listener is not None
+        self._hung.add(worker)
+        self._listener.lost(worker, f"{reason}; mpirun cannot replace it")
+
+    def release(self, worker: int) -> None:
+        """Do nothing: ranks stay until the world ends."""
+
     def close(self) -> None:
         """Let the other ranks leave `serve`."""
         reader, self._reader = self._reader, None
@@ -92,8 +102,8 @@ class MpiTransport:
         assert self._listener is not None
         index = source // self._size
         if tag == _PROGRESS:
-            call, reached = self._comm.recv(source=source, tag=tag)
-            self._listener.progressed(index, call, reached)
+            progress = wire.unpack(receive(self._comm, source, tag))
+            self._listener.progressed(index, progress)
             return False
         reply = wire.unpack(receive(self._comm, source, _REPLY))
         self._listener.replied(index, reply)
@@ -131,9 +141,11 @@ def serve(world: Any, subworld_size: int, factory: Any) -> None:
         tag = status.Get_tag()
         if tag == _PARCEL:
             parcel, items = wire.unpack(receive(comm, controller, _PARCEL))
-            answers = worker.current().serve(list(items))
+            held = worker.current()
+            answers = held.serve(list(items))
             if leader:
-                reply = wire.pack(wire.Reply(parcel, answers))
+                words = held.telemetry.last_words()
+                reply = wire.pack(wire.Reply(parcel, answers, words))
                 for request, _ in send(comm, reply, controller, _REPLY):
                     request.Wait()
         else:
@@ -156,9 +168,13 @@ def _connect(comm: Any, controller: int) -> None:
         return True
 
     held.subworld.poll = stopped
-    held.on_progress = lambda call, reached: comm.send(
-        (call, reached), dest=controller, tag=_PROGRESS
-    )
+    pending: list[tuple[Any, Any]] = []
+
+    def publish(progress: wire.Progress) -> None:
+        pending[:] = [sent for sent in pending if not sent[0].Test()]
+        pending.extend(send(comm, wire.pack(progress), controller, _PROGRESS))
+
+    held.telemetry.publish = publish
 
 
 def _worker_count(world: Any, subworld_size: int) -> int:
