@@ -8,6 +8,7 @@ from typing import Protocol
 
 from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.mpi import matching_mpiexec
+from livn_ipp.cluster.security import LOOPBACK
 from livn_ipp.errors import ConfigError
 
 __all__ = ["LAUNCHERS", "Launcher", "MPILauncher", "launcher"]
@@ -17,6 +18,10 @@ _ENGINE = ("-m", "ipyparallel.engine", "--mpi")
 
 class Launcher(Protocol):
     """Builds the one process that starts a world and lives as long as it."""
+
+    @property
+    def address(self) -> str:
+        """Address where the controller must listen for its ranks."""
 
     def command(self, size: int) -> list[str]:
         """Build the command that starts `size` engines in one MPI world."""
@@ -38,6 +43,7 @@ class MPILauncher:
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         self.arguments = tuple(arguments)
+        self.address = LOOPBACK
 
     @functools.cached_property
     def _mpiexec(self) -> Path:
