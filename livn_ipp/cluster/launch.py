@@ -22,6 +22,7 @@ from livn_ipp.cluster.profile import (
 )
 from livn_ipp.cluster.reachable import Reachable
 from livn_ipp.cluster.shape import Shape
+from livn_ipp.cluster.security import checked_interface
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Cluster"]
@@ -53,6 +54,10 @@ class Cluster(Reachable):
     mpi_args
         Further arguments of mpiexec.
     start_timeout
+    interface
+        Address of this machine that the cluster listens on, "*" for all; by default
+        what the launcher needs, for "mpi" the loopback address, which no other machine
+        reaches.
         Seconds that controller and ranks have to come up.
     detach
         Leave the cluster running when this process ends; later, end it by
@@ -77,6 +82,7 @@ class Cluster(Reachable):
         profile: str | None = None,
         mpi_args: Sequence[str] = (),
         start_timeout: float = 120.0,
+        interface: str | None = None,
         detach: bool = False,
     ) -> None:
         self._shape = Shape.of(num_workers, subworld_size, workers_per_world)
@@ -84,6 +90,7 @@ class Cluster(Reachable):
         super().__init__(name, subworld_size, owned=True)
         self._launcher = choose_launcher(launcher, mpi_args)
         self._profile = profile
+        self._interface = interface and checked_interface(interface)
         self._detach = detach
         self._start_timeout = start_timeout
         self._processes: OwnedProcesses | None = None
@@ -174,7 +181,11 @@ class Cluster(Reachable):
         directory = profile_directory(self._profile, create=True)
         claim(directory, self.cluster_id)
         self._processes = OwnedProcesses(
-            self.cluster_id, directory, self._launcher, lease=not self._detach
+            self.cluster_id,
+            directory,
+            self._launcher,
+            lease=not self._detach,
+            interface=self._interface or self._launcher.address,
         )
         if not self._detach:
             self._finalizer = weakref.finalize(self, self._processes.end)

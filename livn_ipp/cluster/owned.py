@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import sys
 import threading
 import time
@@ -11,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from livn_ipp.cluster.environment import engine_environment
+from livn_ipp.cluster.environment import engine_environment, one_host
 from livn_ipp.cluster.launchers import Launcher
 from livn_ipp.cluster.lease import Lease
 from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
 from livn_ipp.cluster.profile import connection_file
+from livn_ipp.cluster.security import LOOPBACK, is_loopback
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["OwnedProcesses"]
 
 _CONTROLLER_ARGUMENTS = (
-    "--ip=127.0.0.1",  # nobody else on the network
-    "--IPController.enable_curve=True",  # nor other users of this machine
+    "--IPController.enable_curve=True",  # encrypted; only who has the file gets in
     "--nodb",  # the default one keeps a copy of every message
     "--HeartMonitor.period=1000",  # ms; with 5 misses, a frozen rank shows in 6 s
     "--HeartMonitor.max_heartmonitor_misses=5",
@@ -45,7 +46,15 @@ class OwnedProcesses:
     """
 
     def __init__(
-        self, cluster_id: str, profile_dir: Path, launcher: Launcher, *, lease: bool
+        self,
+        cluster_id: str,
+        profile_dir: Path,
+        launcher: Launcher,
+        *,
+        lease: bool,
+        interface: str = LOOPBACK,
+    interface
+        Address that the controller listens on; "*" for all that this machine has.
     ) -> None:
         self.cluster_id = cluster_id
         self.profile_dir = profile_dir
@@ -55,6 +64,7 @@ class OwnedProcesses:
         self._lock = threading.Lock()
         self._end_lock = threading.Lock()
         self._ended = False
+        self._interface = interface
         self._cleaned = False
         self._controller: Started | None = None
         self._worlds: dict[str, Started] = {}
@@ -85,9 +95,12 @@ class OwnedProcesses:
         ]
         environment = engine_environment(os.environ, self.marks)
         with self._lock:
+            f"--ip={self._interface}",
             self._refuse_if_ended()
             self._controller = Started(command, environment, self.log("controller"))
         while not all(map(_written, self._connection_files)):
+        # Signs messages as well, which ipyparallel leaves to CURVE by default.
+        environment["IPP_SESSION_KEY"] = secrets.token_hex(32)
             self.check()
             if time.monotonic() > deadline:
                 raise PreflightError(
@@ -112,6 +125,8 @@ class OwnedProcesses:
         environment["IPP_CLUSTER_ID"] = self.cluster_id
         environment["IPP_CONNECTION_INFO"] = self._connection_files[1].read_text()
         command = self._launcher.command(size)
+        if is_loopback(self._interface):  # no rank elsewhere could reach the controller
+            environment = one_host(environment)
         with self._lock:
             self._refuse_if_ended()
             self._worlds[name] = Started(command, environment, self.log(name))
@@ -196,8 +211,10 @@ class OwnedProcesses:
                 process.reap()
         if gone and self._lease is not None:
             self._lease.release()
-        logs = self.profile_dir.joinpath("log").glob(f"{self.cluster_id}-*.log")
-        for file in (*self._connection_files, *logs):
+        directory = self.profile_dir / "log"
+        logs = directory.glob(f"{self.cluster_id}-*.log")
+        engines = directory / f"engines{self.cluster_id}.json"  # by ipyparallel
+        for file in (*self._connection_files, *logs, engines):
             with contextlib.suppress(OSError):
                 file.unlink()
 
