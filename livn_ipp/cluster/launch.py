@@ -21,8 +21,8 @@ from livn_ipp.cluster.profile import (
     read_connection,
 )
 from livn_ipp.cluster.reachable import Reachable
-from livn_ipp.cluster.shape import Shape
 from livn_ipp.cluster.security import checked_interface
+from livn_ipp.cluster.shape import Shape
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Cluster"]
@@ -53,11 +53,11 @@ class Cluster(Reachable):
         session's by default.
     mpi_args
         Further arguments of mpiexec.
-    start_timeout
     interface
         Address of this machine that the cluster listens on, "*" for all; by default
         what the launcher needs, for "mpi" the loopback address, which no other machine
         reaches.
+    start_timeout
         Seconds that controller and ranks have to come up.
     detach
         Leave the cluster running when this process ends; later, end it by
@@ -81,16 +81,16 @@ class Cluster(Reachable):
         cluster_id: str | None = None,
         profile: str | None = None,
         mpi_args: Sequence[str] = (),
-        start_timeout: float = 120.0,
         interface: str | None = None,
+        start_timeout: float = 120.0,
         detach: bool = False,
     ) -> None:
         self._shape = Shape.of(num_workers, subworld_size, workers_per_world)
         name = checked_id(cluster_id or f"livn-{uuid.uuid4().hex[:8]}")
         super().__init__(name, subworld_size, owned=True)
         self._launcher = choose_launcher(launcher, mpi_args)
-        self._profile = profile
         self._interface = interface and checked_interface(interface)
+        self._profile = profile
         self._detach = detach
         self._start_timeout = start_timeout
         self._processes: OwnedProcesses | None = None

@@ -43,6 +43,8 @@ class OwnedProcesses:
         How worlds are started.
     lease
         Whether to end everything when this process is gone.
+    interface
+        Address that the controller listens on; "*" for all that this machine has.
     """
 
     def __init__(
@@ -53,18 +55,16 @@ class OwnedProcesses:
         *,
         lease: bool,
         interface: str = LOOPBACK,
-    interface
-        Address that the controller listens on; "*" for all that this machine has.
     ) -> None:
         self.cluster_id = cluster_id
         self.profile_dir = profile_dir
         self.marks = {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"}
         self._launcher = launcher
+        self._interface = interface
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._end_lock = threading.Lock()
         self._ended = False
-        self._interface = interface
         self._cleaned = False
         self._controller: Started | None = None
         self._worlds: dict[str, Started] = {}
@@ -91,16 +91,16 @@ class OwnedProcesses:
             *(sys.executable, "-m", "ipyparallel.controller"),
             f"--profile-dir={self.profile_dir}",
             f"--cluster-id={self.cluster_id}",
+            f"--ip={self._interface}",
             *_CONTROLLER_ARGUMENTS,
         ]
         environment = engine_environment(os.environ, self.marks)
+        # Signs messages as well, which ipyparallel leaves to CURVE by default.
+        environment["IPP_SESSION_KEY"] = secrets.token_hex(32)
         with self._lock:
-            f"--ip={self._interface}",
             self._refuse_if_ended()
             self._controller = Started(command, environment, self.log("controller"))
         while not all(map(_written, self._connection_files)):
-        # Signs messages as well, which ipyparallel leaves to CURVE by default.
-        environment["IPP_SESSION_KEY"] = secrets.token_hex(32)
             self.check()
             if time.monotonic() > deadline:
                 raise PreflightError(
@@ -121,12 +121,12 @@ class OwnedProcesses:
         """
         marks = {**self.marks, WORLD: name}
         environment = self._launcher.environment(os.environ, marks)
+        if is_loopback(self._interface):  # no rank elsewhere could reach the controller
+            environment = one_host(environment)
         environment["IPP_PROFILE_DIR"] = str(self.profile_dir)
         environment["IPP_CLUSTER_ID"] = self.cluster_id
         environment["IPP_CONNECTION_INFO"] = self._connection_files[1].read_text()
         command = self._launcher.command(size)
-        if is_loopback(self._interface):  # no rank elsewhere could reach the controller
-            environment = one_host(environment)
         with self._lock:
             self._refuse_if_ended()
             self._worlds[name] = Started(command, environment, self.log(name))
