@@ -62,13 +62,33 @@ def test_a_stop_can_be_polled_for():
     alone.agree()
 
 
+class Listening:
+    """Telemetry that keeps what it hears."""
+
+    def __init__(self, due=False):
+        self.heard = []
+        self.wants = due
+
+    def due(self, time, course):
+        return self.wants
+
+    def collect(self, time, course):
+        self.heard.append(("collect", time, course))
+
+    def report(self, time):
+        self.heard.append(("report", time))
+
+    def alive(self):
+        self.heard.append(("alive",))
+
+
 def test_progress_goes_to_whoever_listens():
     alone = Subworld()
     alone.report(1.0)
-    heard = []
-    alone.on_progress = heard.append
+    alone.telemetry = Listening()
     alone.report(2.5)
-    assert heard == [2.5]
+    alone.agree()
+    assert alone.telemetry.heard == [("report", 2.5), ("alive",)]
 
 
 def test_repr():
