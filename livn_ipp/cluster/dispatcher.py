@@ -17,6 +17,7 @@ from livn_ipp.cluster import events, wire
 from livn_ipp.cluster.controller import Controller
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import Limits
+from livn_ipp.cluster.results import Results
 from livn_ipp.cluster.watch import Overdue, Watch
 from livn_ipp.errors import CallError, CallTimeout, ClusterLost, LivnError
 
@@ -136,6 +137,7 @@ class Dispatcher:
             self.limits.max_retries, log=log, first_parcel=first_parcel
         )
         self._watch = Watch(self.limits)
+        self._results = Results(self.limits.result_memory)
         self._lock = threading.RLock()
         self._room = threading.Condition(self._lock)
         self._resolving = threading.local()
@@ -403,7 +405,7 @@ class Dispatcher:
                 if error is not None:
                     future.set_exception(error)
                 elif frames is not None:
-                    future.deliver(frames)
+                    future.deliver(self._results.keep(frames))
                 else:
                     future.set_result(None)
         finally:

@@ -2,12 +2,14 @@
 
 import asyncio
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.partial import Partial
+from livn_ipp.cluster.results import Kept
 from livn_ipp.errors import CallTimeout, ResultNotSerializable
 from livn_ipp.run import Run
 
@@ -105,9 +107,9 @@ class CallFuture(concurrent.futures.Future[Any]):
             value = self._result = value.unpack(self.id)
         return value
 
-    def deliver(self, frames: wire.Frames) -> None:
+    def deliver(self, kept: Kept) -> None:
         """Take the result in, still pickled; the reader unpickles it."""
-        self.set_result(_Packed(frames))
+        self.set_result(_Packed(kept))
 
     def take_progress(self, progress: wire.Progress) -> None:
         """Take in how far the call has come."""
@@ -140,16 +142,24 @@ class CallFuture(concurrent.futures.Future[Any]):
 
 
 class _Packed:
-    __slots__ = ("_frames",)
+    __slots__ = ("_kept", "_lock", "_value")
 
-    def __init__(self, frames: wire.Frames) -> None:
-        self._frames = frames
+    def __init__(self, kept: Kept) -> None:
+        self._kept: Kept | None = kept
+        self._lock = threading.Lock()  # of two readers, one unpickles
 
     def unpack(self, number: int) -> Any:
-        try:
-            return wire.loads(self._frames)
-        except Exception as error:
-            raise ResultNotSerializable(
-                f"the result of call {number} arrived but cannot be unpickled here: "
-                f"{type(error).__name__}: {error}; is a module missing in this process?"
-            ) from error
+        with self._lock:
+            if self._kept is not None:
+                frames = self._kept.frames()
+                try:
+                    self._value = wire.loads(frames)
+                except Exception as error:
+                    raise ResultNotSerializable(
+                        f"the result of call {number} arrived but cannot be unpickled "
+                        f"here: {type(error).__name__}: {error}; is a module missing "
+                        f"in this process?"
+                    ) from error
+                self._kept.drop()
+                self._kept = None
+            return self._value
