@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
+from livn_ipp.cluster.causes import cause, last_words
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
 from livn_ipp.cluster.owned import OwnedProcesses
@@ -95,6 +96,7 @@ class Cluster(Reachable):
         self._start_timeout = start_timeout
         self._processes: OwnedProcesses | None = None
         self._finalizer: Any = None
+        self._members: dict[str, tuple[topology.Rank, ...]] = {}
         self._world_names = (f"w{number}" for number in itertools.count())
 
     @classmethod
@@ -191,7 +193,7 @@ class Cluster(Reachable):
             self._finalizer = weakref.finalize(self, self._processes.end)
         try:
             self._processes.start_controller(deadline)
-            names = [self._launch_world() for _ in range(self._shape.num_worlds)]
+            names = [self.launch_world() for _ in range(self._shape.num_worlds)]
             information = read_connection(directory, self.cluster_id)
             self._connection = Connection(information, self.cluster_id)
             self._await_worlds(names, deadline)
@@ -248,25 +250,112 @@ class Cluster(Reachable):
         PreflightError
             If it does not come up; it is ended then.
         """
-        name = self._launch_world()
+        name = self.launch_world()
         try:
-            self._await_worlds([name], time.monotonic() + self._start_timeout)
+            self.await_world(name)
         except BaseException:
             with contextlib.suppress(ConfigError):
                 self.stop_world(name)
             raise
         return name
 
-    def stop_world(self, name: str) -> None:
+    def launch_world(self) -> str:
+        """Start one more world, as large as the others; returns its name at once."""
+        name = next(self._world_names)
+        self._own().start_world(name, self._shape.world_size)
+        return name
+
+    def await_world(self, name: str) -> None:
+        """Wait for the ranks of a world that was launched.
+
+        Parameters
+        ----------
+        name
+            Name of the world; it is left as it is, whatever is wrong with it.
+
+        Raises
+        ------
+        PreflightError
+            If it does not come up.
+        VersionMismatch
+            If its ranks run other software than this process.
+        """
+        self._await_worlds([name], time.monotonic() + self._start_timeout)
+        topology.check_versions(self._members[name], software())
+
+    def stop_world(self, name: str, *, force: bool = False) -> None:
         """End one MPI job and all its processes, by force if need be.
 
         Parameters
         ----------
         name
             Name of the world; a ConfigError tells which there are.
+        force
+            Whether to do without asking first.
         """
-        self._own().end_world(name)
+        self._own().end_world(name, force=force)
         self._ended_worlds.add(name)
+
+    def members(self, world: str) -> tuple[topology.Rank, ...]:
+        """Tell the ranks of a world that was started here, whether or not they live."""
+        return self._members.get(world, ())
+
+    @property
+    def starts_worlds(self) -> bool:
+        """Whether it can start further worlds."""
+        return self._processes is not None and not self._stopped
+
+    def exit_code(self, world: str) -> int | None:
+        """Tell how a world ended by itself.
+
+        Parameters
+        ----------
+        world
+            Its name.
+
+        Returns
+        -------
+        int or None
+            Its launcher's exit code; None if it runs or was not started here.
+        """
+        return None if self._processes is None else self._processes.exit_code(world)
+
+    def why_ended(self, world: str) -> str:
+        """Tell which rank of a world ended first, and how.
+
+        Parameters
+        ----------
+        world
+            Its name.
+
+        Returns
+        -------
+        str
+            In plain words, as "rank 1 was killed by signal 9 (killed)"; empty if that
+            is not known (yet), as while it runs or if it was not started here.
+        """
+        if self._processes is None:
+            return ""
+        log = self._processes.recent_log(world)
+        pids = {rank.pid: rank.rank for rank in self.members(world)}
+        return cause(log, self.exit_code(world), pids)
+
+    def last_words(self, world: str) -> list[dict[str, Any]]:
+        """Read what ranks of a world wrote before they ended themselves.
+
+        Parameters
+        ----------
+        world
+            Its name.
+
+        Returns
+        -------
+        list of dict
+            As :func:`livn_ipp.cluster.causes.last_words` reads them.
+        """
+        if self._processes is None:
+            return []
+        return last_words(self._processes.recent_log(world))
 
     def log_tail(self, world: str | None = None, lines: int = 30) -> str:
         """Read the end of the logs of a cluster that this process started.
@@ -295,11 +384,6 @@ class Cluster(Reachable):
             )
         return self._processes
 
-    def _launch_world(self) -> str:
-        name = next(self._world_names)
-        self._own().start_world(name, self._shape.world_size)
-        return name
-
     def _await_worlds(self, names: list[str], deadline: float) -> None:
         processes = self._own()
         size = self._shape.world_size
@@ -309,3 +393,5 @@ class Cluster(Reachable):
                 f"Not all engines registered within {self._start_timeout:g} s. "
                 f"{processes.log_tail(None, 30)}"
             )
+        ours = (rank for rank in self.ranks() if rank.world in names)
+        self._members |= topology.worlds(ours)

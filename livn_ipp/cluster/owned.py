@@ -29,6 +29,10 @@ _CONTROLLER_ARGUMENTS = (
     "--HeartMonitor.max_heartmonitor_misses=5",
 )
 
+_GRACE = 3.0  # s, between asking and forcing
+_RECENT = 1 << 16  # bytes
+_FORCED_GRACE = 0.3  # s, in which nannies tell the hub
+
 
 class OwnedProcesses:
     """Starts, watches and ends a controller and the worlds of a cluster.
@@ -158,7 +162,7 @@ class OwnedProcesses:
         self._refuse_if_ended()
         for name, process in (
             ("controller", self._controller),
-            *((name, self._worlds.get(name)) for name in worlds),
+            *((name, self._world(name)) for name in worlds),
         ):
             if process is not None and process.exit_code is not None:
                 what = "controller" if name == "controller" else f"world {name}"
@@ -168,13 +172,26 @@ class OwnedProcesses:
                     f"and its log ends:\n{tail(process.log) or '(empty)'}"
                 )
 
-    def end_world(self, name: str) -> None:
+    def _world(self, name: str) -> Started:
+        process = self._worlds.get(name)
+        if process is None:
+            raise PreflightError(f"World {name} was ended while it started")
+        return process
+
+    def exit_code(self, name: str) -> int | None:
+        """Tell how a world ended by itself; None if it runs or is not known."""
+        process = self._worlds.get(name)
+        return None if process is None else process.exit_code
+
+    def end_world(self, name: str, *, force: bool = False) -> None:
         """End all processes of one world.
 
         Parameters
         ----------
         name
             Name of the world.
+        force
+            Whether its ranks were killed already, or are not to be asked.
 
         Raises
         ------
@@ -189,7 +206,8 @@ class OwnedProcesses:
             process = self._worlds.pop(name)
         # Asked alone, mpiexec ends the ranks, and each rank's nanny lives long enough
         # to tell the hub; without that it would take the heartbeat's 6 s.
-        end({**self.marks, WORLD: name}, first=process.pid)
+        grace = _FORCED_GRACE if force else _GRACE
+        end({**self.marks, WORLD: name}, first=process.pid, grace=grace)
         process.reap()
 
     def end(self) -> None:
@@ -234,6 +252,15 @@ class OwnedProcesses:
             f"--- {each}\n{tail(self.log(each), lines)}"
             for each in ("controller", *self._worlds)
         )
+
+    def recent_log(self, name: str) -> str:
+        """Read the last 64 kB of a world's log; empty if there is none."""
+        try:
+            with self.log(name).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _RECENT))
+                return log.read().decode(errors="replace")
+        except OSError:
+            return ""
 
     def log(self, name: str) -> Path:
         """Tell where a world, or the "controller", writes its output."""

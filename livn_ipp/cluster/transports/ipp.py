@@ -1,24 +1,29 @@
 """The transport over ipyparallel engines: targeted messages with our own bytes."""
 
 import contextlib
+import faulthandler
+import platform
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ipyparallel.engine.datapub import publish_data
 from ipyparallel.serialize import deserialize_object
 
 from livn_ipp.cluster import topology, wire, worker
+from livn_ipp.cluster.causes import log_descriptor
 from livn_ipp.cluster.dispatcher import Listener
-from livn_ipp.errors import ClusterLost, RankFailure, call_error
+from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.transports.seats import HubQuestion, Seat, Seating, differing
 
 __all__ = ["IppTransport"]
 
 _PATIENCE = 10.0  # s, for engines to leave what they do
+_DUMP = 0.2  # s, for hung ranks to write down their stacks
 
 
 class IppTransport:
@@ -47,47 +52,64 @@ class IppTransport:
         self._subworld_size = subworld_size
         self._client: Any = None
         self._listener: Listener | None = None
-        self._places: dict[int, topology.WorkerPlace] = {}
-        self._views: dict[int, tuple[Any, Any]] = {}
-        self._lost: set[int] = set()
+        self._seating: Seating | None = None
+        self._supervisor = Supervisor(cluster, self)
+        self._seats: dict[int, Seat] = {}
+        self._ready: dict[str, dict[int, Seat]] = {}
         self._closing = threading.Event()
+        self._question: HubQuestion | None = None
         self.bytes_sent = 0
 
     @property
     def places(self) -> tuple[topology.WorkerPlace, ...]:
         """Where each worker runs."""
-        return tuple(self._places.values())
+        return tuple(seat.place for _, seat in sorted(self._seats.items()))
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Partition the worlds and build an environment on every rank."""
         self._listener = listener
-        places = topology.workers(self._cluster.ranks(), self._subworld_size)
-        self._places = {place.index: place for place in places}
+        ranks = self._cluster.ranks()
+        places = topology.workers(ranks, self._subworld_size)
         self._client = self._cluster.connect()
+        self._question = HubQuestion(self._client)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
-        self._boot(factory)
-        for place in places:
-            leader, *others = (self._client[engine] for engine in place.engines)
-            self._views[place.index] = (leader, others)
-        return tuple(self._places)
+        self._seating = Seating(
+            self._client,
+            _BOOT,
+            factory,
+            self._subworld_size,
+            self._timeout,
+            self._closing,
+        )
+        for seat in self._seating.seat(ranks, places):
+            self._seats[seat.place.index] = seat
+        for world in dict.fromkeys(place.world for place in places):
+            self._supervisor.settle(
+                world, [place.index for place in places if place.world == world]
+            )
+        self._supervisor.watch()
+        return tuple(self._seats)
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
         """Send a parcel to every rank of a worker."""
+        seat = self._seats.get(worker)
+        if seat is None:  # lost; the listener hears of it in a moment
+            return
         frames = wire.pack((parcel, items))
-        leader, others = self._views[worker]
+        leader, others = seat.leader, seat.others
         try:
             answer = leader.apply_async(_SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
                 view.apply_async(_SERVE, *frames)
-        except (KeyError, OSError) as error:  # an engine that is known to be gone
-            self._lose(worker, f"an engine is gone ({error})")
+        except (LookupError, OSError) as error:  # an engine that is known to be gone
+            self._lose(seat, f"an engine is gone ({error!r})")
             return
         answer._children[0].iopub_callbacks.append(  # noqa: SLF001 - as stream_output does
-            lambda message: self._published(worker, message)
+            lambda message: self._published(seat, message)
         )
-        answer.add_done_callback(lambda done: self._answered(worker, done))
+        answer.add_done_callback(lambda done: self._answered(seat, done))
         self._forget_history(leader, *others)
 
     def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
@@ -95,34 +117,107 @@ class IppTransport:
 
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""
-        leader = self._places[worker].engines[0]
-        with contextlib.suppress(Exception):
-            self._client.send_signal(signal.SIGUSR1, targets=[leader], block=False)
+        if seat := self._seats.get(worker):
+            self._signal(signal.SIGUSR1, seat.place.engines[:1])
 
     def replace(self, worker: int, reason: str) -> None:
-        """Give up a worker that hangs."""
-        self._lose(worker, reason)
+        """End a worker's world by force and start another; returns at once."""
+        seat = self._seats.get(worker)
+        if seat is None:
+            return
+        if self._cluster.starts_worlds:
+            self._supervisor.lost(seat.place.world, reason, hung=True)
+        else:  # the user's engines, of which others may be well, are theirs to end
+            self._forget(seat)
+            self._told().lost(worker, reason)
 
     def release(self, worker: int) -> None:
-        """Forget a worker that has nothing more to do."""
-        self._lost.add(worker)
+        """Let a worker go that has nothing more to do."""
+        if seat := self._seats.get(worker):
+            self._forget(seat)
+        self._supervisor.remove([worker])
 
     def close(self) -> None:
         """Give the environments back where engines live on, and disconnect."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._supervisor.close()
         client, self._client = self._client, None
         if client is None:
             return
-        self._closing.set()
         if not self._cluster.owned:
             with contextlib.suppress(Exception):
                 self._clear_engines(client)
         client.close()
 
+    # What the supervisor asks for and tells, on its own threads
+
+    def take_in(self, world: str, slots: Sequence[int]) -> None:
+        """Build environments on the ranks of a world."""
+        assert self._seating is not None
+        ranks = [rank for rank in self._cluster.ranks() if rank.world == world]
+        places = topology.workers(ranks, self._subworld_size)
+        taken = [replace(p, index=slot) for p, slot in zip(places, slots, strict=True)]
+        seats = self._seating.seat(ranks, taken)
+        self._ready[world] = {seat.place.index: seat for seat in seats}
+
+    def joined(self, world: str, slots: Sequence[int]) -> None:
+        """Use a world's workers from now on."""
+        seats = self._ready.pop(world)
+        for slot in slots:
+            self._seats[slot] = seats[slot]
+            self._told().joined(slot)
+
+    def lost(
+        self, world: str, slots: Sequence[int], reason: str, *, replaced: bool
+    ) -> None:
+        """Forget a world's workers."""
+        for slot in slots:
+            seat = self._seats.get(slot)
+            if seat is not None and seat.place.world == world:
+                del self._seats[slot]
+            self._told().lost(slot, reason, replaced=replaced)
+
+    def abandoned(self, slots: Sequence[int], reason: str) -> None:
+        """Tell that nobody will fill these slots."""
+        for slot in slots:
+            self._told().abandoned(slot, reason)
+
+    def collapsed(self, reason: str) -> None:
+        """Forget every worker."""
+        reason = f"cluster {self._cluster.cluster_id} is gone: {reason}"
+        for slot in list(self._seats):
+            del self._seats[slot]
+            self._told().lost(slot, reason)
+
+    def strike(self, world: str, *, hung: bool) -> None:
+        """Kill a world's ranks through their nannies, wherever they run."""
+        engines = [rank.engine for rank in self._cluster.members(world)]
+        if hung:
+            self._signal(signal.SIGUSR2, engines)
+            self._closing.wait(_DUMP)
+        self._signal(signal.SIGKILL, engines)
+
+    def answers(self) -> bool:
+        """Tell whether the hub answers questions."""
+        return self._question is None or self._question.answered()
+
+    # Inside
+
+    def _told(self) -> Listener:
+        assert self._listener is not None
+        return self._listener
+
+    def _signal(self, number: int, engines: Sequence[int]) -> None:
+        for engine in engines:
+            with contextlib.suppress(Exception):  # it is gone already
+                self._client.send_signal(number, targets=[engine], block=False)
+
     def _clear_engines(self, client: Any) -> None:
         """Close the environments of engines that live on, whatever they are doing."""
-        alive = [p for i, p in self._places.items() if i not in self._lost]
-        leaders = [place.engines[0] for place in alive]
-        engines = [engine for place in alive for engine in place.engines]
+        leaders = [place.engines[0] for place in self.places]
+        engines = [engine for place in self.places for engine in place.engines]
         closed = client[engines].apply_async(_CLOSE)
         deadline = time.monotonic() + _PATIENCE
         while not closed.ready() and time.monotonic() < deadline:
@@ -130,71 +225,38 @@ class IppTransport:
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
             closed.wait(0.2)
 
-    def _boot(self, factory: Any) -> None:
-        # The user's own modules are where this process finds them.
-        paths = [path for path in sys.path if Path(path).is_dir()]
-        frames = wire.pack((paths, self._subworld_size, wire.dumps(factory)))
-        engines = [e for place in self._places.values() for e in place.engines]
-        pending = [
-            (engine, self._client[engine].apply_async(_BOOT, *frames))
-            for engine in engines
-        ]
-        deadline = time.monotonic() + self._timeout
-        failures: dict[tuple[str, int], RankFailure] = {}
-        for engine, answer in pending:
-            try:
-                frames = answer.get(timeout=max(0.1, deadline - time.monotonic()))
-                raised = wire.loads(wire.unpack(frames))
-            except TimeoutError as error:
-                raise ClusterLost(
-                    f"engine {engine} has not built its environment after "
-                    f"{self._timeout:g} s\n{self._cluster.log_tail()}"
-                ) from error
-            except Exception as error:
-                raise ClusterLost(
-                    f"engine {engine} failed while it built its environment: {error}"
-                ) from error
-            failures.update(((f.host, f.pid), f) for f in raised)
-        if failures:
-            raise call_error(tuple(failures.values()), aftermath="nothing was built")
-
-    def _answered(self, index: int, answer: Any) -> None:
+    def _answered(self, seat: Seat, answer: Any) -> None:
         try:
             frames = answer.get(timeout=0)
         except Exception as error:
-            self._lose(index, str(error).splitlines()[0] if str(error) else repr(error))
+            self._lose(seat, str(error).splitlines()[0] if str(error) else repr(error))
             return
-        if self._listener is not None and index not in self._lost:
-            self._listener.replied(index, wire.unpack(frames))
+        if seat is self._seats.get(seat.place.index):
+            self._told().replied(seat.place.index, wire.unpack(frames))
 
-    def _published(self, index: int, message: dict[str, Any]) -> None:
-        if (
-            message["header"]["msg_type"] == "data_message"
-            and self._listener is not None
-        ):
-            data, _ = deserialize_object(message["buffers"])
-            if "livn_ipp" in data:
-                self._listener.progressed(index, wire.unpack(data["livn_ipp"]))
+    def _published(self, seat: Seat, message: dict[str, Any]) -> None:
+        index = seat.place.index
+        if message["header"][
+            "msg_type"
+        ] != "data_message" or seat is not self._seats.get(index):
+            return
+        data, _ = deserialize_object(message["buffers"])
+        if "livn_ipp" in data:
+            self._told().progressed(index, wire.unpack(data["livn_ipp"]))
 
     def _registered(self, event: dict[str, Any]) -> None:
-        if event.get("event") != "unregister":
+        if event.get("event") != "unregister" or self._seating is None:
             return
-        for place in self._places.values():
-            if event.get("id") in place.engines:
-                self._lose_world(place.world, f"engine {event.get('id')} ended")
-                return
+        if rank := self._seating.known.get(str(event.get("uuid"))):
+            reason = f"rank {rank.rank} on {rank.host} ended or does not answer"
+            self._supervisor.lost(rank.world, reason)
 
-    def _lose_world(self, world: str, reason: str) -> None:
-        for index, place in self._places.items():
-            if place.world == world:
-                self._lose(index, reason)
+    def _lose(self, seat: Seat, reason: str) -> None:
+        if not self._closing.is_set():
+            self._supervisor.lost(seat.place.world, reason)
 
-    def _lose(self, index: int, reason: str) -> None:
-        if index in self._lost or self._closing.is_set():
-            return
-        self._lost.add(index)
-        if self._listener is not None:
-            self._listener.lost(index, reason)
+    def _forget(self, seat: Seat) -> None:
+        self._seats.pop(seat.place.index, None)
 
     def _forget_history(self, *views: Any) -> None:
         if len(self._client.history) > 1000:
@@ -222,9 +284,14 @@ class _Boot:
         from IPython import get_ipython
         from mpi4py import MPI
 
-        paths, subworld_size, content = wire.unpack(frames)
+        paths, subworld_size, content, fingerprint = wire.unpack(frames)
         sys.path.extend(path for path in paths if path not in sys.path)
+        # Written by a signal handler in C, whoever holds the interpreter.
+        faulthandler.register(signal.SIGUSR2, file=log_descriptor(), all_threads=True)
         factory = wire.loads(content)
+        differences = _compare(MPI, factory, fingerprint)
+        if differences:
+            return wire.pack(wire.dumps(([], differences)))
         failures = worker.boot(factory, MPI.COMM_WORLD, subworld_size)
         if not failures:
             held = worker.current()
@@ -238,7 +305,24 @@ class _Boot:
                 "world": MPI.COMM_WORLD,
             }
             get_ipython().user_ns.update(names | factory.namespace(held.env))
-        return wire.pack(wire.dumps(failures))
+        return wire.pack(wire.dumps((failures, [])))
+
+
+def _compare(mpi: Any, factory: Any, fingerprint: dict[str, str]) -> list[str]:
+    """Compare what one rank of each host reads with the controller's; collective."""
+    if not fingerprint:
+        return []
+    on_host = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
+    found: list[str] = []
+    if on_host.rank == 0:
+        try:
+            theirs = factory.fingerprint()
+        except Exception as error:
+            problem = f"unreadable ({type(error).__name__}: {error})"
+            theirs = dict.fromkeys(fingerprint, problem)
+        found = differing(fingerprint, theirs, platform.node())
+    on_host.Free()
+    return [item for items in mpi.COMM_WORLD.allgather(found) for item in items]
 
 
 def _publish(progress: wire.Progress) -> None:
