@@ -60,7 +60,8 @@ class Telemetry:
         self._process = psutil.Process()
         self._call: wire.Call | None = None
         self._course: Course | None = None
-        self._streamed: list[_Spikes] = []
+        self._streamed: list[_Spikes] = []  # of the course, and their number
+        self._count = 0
         self._time = 0.0
         self._began = 0.0
         self._published = -math.inf
@@ -71,7 +72,7 @@ class Telemetry:
     def begin(self, call: wire.Call) -> None:
         """Speak of this call from now on."""
         self._call, self._course, self._time = call, None, 0.0
-        self._streamed = []
+        self._streamed, self._count = [], 0
         self._began = self._clock()
         if self._began - self._published >= INTERVAL:
             self._publish(self._progress(call))
@@ -99,14 +100,14 @@ class Telemetry:
         call = self._call
         if self.publish is None or call is None:
             return False
+        self._follow(course)
         if call.stream and time >= course.end:
             return True
         return self._clock() - self._published >= INTERVAL
 
     def collect(self, time: float, course: Course) -> None:
         """Gather what is new from all ranks and publish it. Collective."""
-        if course is not self._course:
-            self._course, self._streamed = course, []
+        self._follow(course)
         self._time = time
         part, mpi = None, self._subworld.mpi
         try:
@@ -135,6 +136,10 @@ class Telemetry:
         if self._clock() - self._published >= interval:
             self._publish(self._progress(self._call))
 
+    def _follow(self, course: Course) -> None:
+        if course is not self._course:
+            self._course, self._streamed, self._count = course, [], 0
+
     def _part(self, course: Course) -> _Part:
         spikes = course.news()
         count = len(spikes[0])
@@ -146,8 +151,9 @@ class Telemetry:
     def _publish_parts(self, call: wire.Call, parts: list[_Part]) -> None:
         spikes, before = _joined([part[2] for part in parts]), None
         if call.stream:
-            before = sum(len(ids) for ids, _ in self._streamed)
+            before = self._count
             self._streamed.append(spikes)
+            self._count += len(spikes[0])
         self._publish(
             self._progress(call)._replace(
                 rss=tuple(part[0] for part in parts),
