@@ -30,7 +30,15 @@ _ASLEEP: Final = 3.0
 
 
 class Listener(Protocol):
-    """What a transport tells its dispatcher, from any thread."""
+    """What a transport tells its dispatcher, from any thread.
+
+    Attributes
+    ----------
+    limits : Limits
+        Those on memory are for the workers to keep.
+    """
+
+    limits: Limits
 
     def replied(self, worker: int, reply: wire.Reply) -> None:
         """Hear that a worker's leader answered a parcel."""

@@ -20,6 +20,7 @@ class LimitOptions(TypedDict, total=False):
     max_retries: int
     max_in_flight: int | None
     memory_limit: int | None
+    max_result: int | None
     result_memory: int
 
 
@@ -46,7 +47,11 @@ class Limits:
         Calls that may be unfinished at a time; submitting more waits. None for any
         number.
     memory_limit
-        Bytes of resident memory that a rank may use; None for no limit.
+        Bytes of resident memory that a rank may use; at 95 % of them it is ended and
+        its call fails with WorkerMemoryError. None for no limit.
+    max_result
+        Bytes that one result may have when it is sent; None for a third of the memory
+        that is available to its rank then, since it is copied on its way.
     result_memory
         Bytes of results that nobody has fetched yet and that are kept in memory; those
         beyond go to disk.
@@ -67,6 +72,7 @@ class Limits:
     max_retries: int = 3
     max_in_flight: int | None = None
     memory_limit: int | None = None
+    max_result: int | None = None
     result_memory: int = 1 << 30
 
     @classmethod

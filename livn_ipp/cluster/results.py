@@ -1,18 +1,73 @@
-"""Finished results that nobody has read: in memory up to a limit, the rest on disk."""
+"""Bounds on results: how large one may be, how many are kept in memory unread.
+
+Finished results that nobody has read stay in memory up to a limit, the rest go to disk.
+"""
 
 import contextlib
+import platform
 import tempfile
 import threading
 import warnings
 import zlib
 from collections import deque
 from pathlib import Path
+from typing import Final
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.environment import available_memory
 from livn_ipp.cluster.scratch import Scratch, read_frames, write_frames
-from livn_ipp.errors import ResultLost
+from livn_ipp.errors import ResultLost, ResultTooLarge
 
-__all__ = ["Kept", "Results"]
+__all__ = ["Kept", "Results", "check_size"]
+
+_HARMLESS: Final = 64 << 20
+"""Bytes of a result for which nobody needs to look at the memory."""
+_COPIES: Final = 3
+"""Of a result, on its way from the rank that has it to who reads it."""
+
+
+def check_size(size: int, limit: int | None) -> None:
+    """Refuse to send a result that is too large.
+
+    Parameters
+    ----------
+    size
+        Of the result, in bytes.
+    limit
+        Bytes that are allowed; by default a third of the memory that is available.
+
+    Raises
+    ------
+    ResultTooLarge
+        Naming both.
+
+    Examples
+    --------
+    >>> check_size(2_000_000_000, limit=1_000_000_000)
+    Traceback (most recent call last):
+    ...
+    livn_ipp.errors.ResultTooLarge: the result has 2.00 GB, and max_result allows ...
+    """
+    if size <= (_HARMLESS if limit is None else limit):
+        return
+    if limit is None:
+        available = available_memory()
+        if size * _COPIES <= available:
+            return
+        reason = (
+            f"needs up to {_COPIES} times as much on its way, but "
+            f"{_volume(available)} of memory are available on {platform.node()}"
+        )
+    else:
+        reason = f"max_result allows {_volume(limit)}"
+    raise ResultTooLarge(
+        f"the result has {_volume(size)}, and {reason}. Record less, simulate for a "
+        f"shorter time, let the decoding return less or write to a file"
+    )
+
+
+def _volume(size: float) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
 
 
 class Results:

@@ -18,8 +18,13 @@ import cloudpickle
 import numpy as np
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.limits import Limits
+from livn_ipp.cluster.memory import MemoryWatch
+from livn_ipp.cluster.results import check_size
+from livn_ipp.cluster.succession import Succession, fingerprint
 from livn_ipp.cluster.telemetry import Telemetry
-from livn_ipp.errors import ConfigError, RankFailure
+from livn_ipp.cluster.transports.messages import receive, send
+from livn_ipp.errors import ConfigError, RankFailure, ResultTooLarge
 from livn_ipp.subworld import Late, PeerFailed, Stopped, Subworld
 from livn_ipp.types import EnvFactory
 
@@ -27,6 +32,8 @@ __all__ = ["Worker", "boot", "close", "current"]
 
 _LONGEST: Final = 100_000
 """Characters of a message or traceback."""
+_RESULT: Final = 3
+"""Tag of a result on its way to the leader."""
 
 
 class Worker:
@@ -38,6 +45,8 @@ class Worker:
         Builds the environment.
     subworld
         The ranks that simulate together.
+    limits
+        Those on memory are kept here.
 
     Attributes
     ----------
@@ -45,21 +54,38 @@ class Worker:
         The environment.
     telemetry : Telemetry
         Tells of calls that run; a transport gives the leader's a way to publish.
+    applied : tuple of str or None
+        Fingerprints of the config log's entries that the environment has; None if one
+        of them failed half way.
+    succession : Succession or None
+        Whom the worker obeys, where it may outlive its controller.
     """
 
-    def __init__(self, factory: EnvFactory, subworld: Subworld) -> None:
+    def __init__(
+        self, factory: EnvFactory, subworld: Subworld, limits: Limits | None = None
+    ) -> None:
         self.subworld = subworld
+        self.limits = limits or Limits()
         self.env: Any = None
         self.telemetry = subworld.telemetry = Telemetry(subworld)
+        self.applied: tuple[str, ...] | None = ()
+        self.succession: Succession | None = None
         self._factory = factory
         self._pipelines: dict[str, wire.Frames] = {}
         self._live: dict[str, Any] = {}
+        self.memory_watch: MemoryWatch | None = None
         self._session: int | None = None
         self._state: Any = None
+
+    def watch_memory(self, rank: int) -> None:
+        """Keep this process, a rank of its world, below the limit on memory."""
+        if self.limits.memory_limit is not None:
+            self.memory_watch = MemoryWatch(self.limits.memory_limit, rank)
 
     def build(self) -> list[RankFailure]:
         """Build the environment anew; return what the ranks raised."""
         self._close_env()
+        self.applied = ()
 
         def build() -> None:
             self.env = self._factory.build(self.subworld)
@@ -98,12 +124,21 @@ class Worker:
                     self.telemetry.spikes = item.spikes
         return tuple(answers)
 
+    @property
+    def pipelines(self) -> tuple[str, ...]:
+        """Digests of the installed pipelines."""
+        return tuple(self._pipelines)
+
     def close(self) -> None:
         """Give the environment back."""
         self._pipelines.clear()
         self._live.clear()
         self._state = None
+        if self.succession is not None:
+            self.succession.outbox.close()
         self._close_env()
+        if self.memory_watch is not None:
+            self.memory_watch.close()
         # The subworld may outlive this worker: a process has one at a time.
         self.subworld.reset()
         self.subworld.telemetry = self.subworld.poll = None
@@ -172,16 +207,20 @@ class Worker:
         answer: Any = None
         if self.subworld.rank == owner:
             try:
-                answer = wire.Done(wire.dumps(value), time.perf_counter() - began)
+                frames = wire.dumps(value)
+                check_size(wire.size(frames), self.limits.max_result)
+                answer = wire.Done(frames, time.perf_counter() - began)
+            except ResultTooLarge as error:
+                answer = wire.Failed((_failure(error, self.subworld.rank),))
             except Exception as error:
                 failure = _failure(error, self.subworld.rank)
                 answer = wire.Failed((failure,), unserializable=True)
         if mpi is not None and owner != 0:
             if self.subworld.rank == owner:
-                frames = wire.pack(answer)
-                mpi.send([bytes(frame) for frame in frames], dest=0, tag=1)
+                for request, _ in send(mpi, wire.pack(answer), 0, _RESULT):
+                    request.Wait()
             elif self.subworld.rank == 0:
-                answer = wire.unpack(mpi.recv(source=owner, tag=1))
+                answer = wire.unpack(receive(mpi, owner, _RESULT))
         return answer
 
     def _apply(self, entry: wire.Entry) -> Any:
@@ -190,7 +229,13 @@ class Worker:
             operator.attrgetter(entry.method)(self.env)(*args, **kwargs)
 
         outcome = self._together(apply)
-        return wire.Answer() if isinstance(outcome, _Value) else outcome
+        if not isinstance(outcome, _Value):
+            if not outcome.clean:
+                self.applied = None
+            return outcome
+        if self.applied is not None:
+            self.applied += (fingerprint(entry),)
+        return wire.Answer()
 
     def _rebuild(self, item: wire.Rebuild) -> Any:
         failures = self.build()
@@ -318,7 +363,12 @@ def current() -> Worker:
     return _current
 
 
-def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure]:
+def boot(
+    factory: EnvFactory,
+    comm: Any,
+    subworld_size: int,
+    limits: Limits | None = None,
+) -> list[RankFailure]:
     """Partition the world and build this rank's share of its worker.
 
     Collective over all ranks of `comm`.
@@ -331,6 +381,8 @@ def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure
         The world's mpi4py communicator, or None for a single process.
     subworld_size
         Ranks per subworld.
+    limits
+        Those on memory are kept by this rank.
 
     Returns
     -------
@@ -343,9 +395,12 @@ def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure
         subworld = factory.prepare(comm, subworld_size)
     except Exception as error:
         return [_failure(error, 0 if comm is None else comm.Get_rank())]
-    worker = Worker(factory, subworld)
+    worker = Worker(factory, subworld, limits)
+    worker.watch_memory(0 if comm is None else comm.Get_rank())
     failures = worker.build()
-    if not failures:
+    if failures:
+        worker.close()
+    else:
         _current = worker
     return failures
 

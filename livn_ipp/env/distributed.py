@@ -180,7 +180,7 @@ class DistributedEnv(Calls, Configuration, Queries):
         if not self.is_root():
             from livn_ipp.cluster.transports.mpi import serve
 
-            serve(self._place.world, self.subworld_size, self._factory)
+            serve(self._place.world, self.subworld_size, self._factory, self.limits)
             self._ended = True
             return self
         self._start(self._place.transport(self.subworld_size))

@@ -81,7 +81,8 @@ class LocalTransport:
 
     def _serve(self, factory: Any, listener: Listener) -> None:
         try:
-            worker = Worker(factory, factory.prepare(None, 1))
+            # Its rank is the user's own process: no limit on memory ends that.
+            worker = Worker(factory, factory.prepare(None, 1), listener.limits)
             if failures := worker.build():
                 raise call_error(tuple(failures), aftermath="nothing was built")
         except Exception as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from livn_ipp.cluster import wire, worker
 from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.cluster.limits import Limits
 from livn_ipp.cluster.transports.messages import Reader, receive, send, wait
 from livn_ipp.errors import ConfigError, RankFailure, call_error
 
@@ -110,7 +111,9 @@ class MpiTransport:
         return True
 
 
-def serve(world: Any, subworld_size: int, factory: Any) -> None:
+def serve(
+    world: Any, subworld_size: int, factory: Any, limits: Limits | None = None
+) -> None:
     """Be a rank of a worker until the controller says goodbye.
 
     Collective with the controller's :meth:`MpiTransport.start`.
@@ -123,13 +126,15 @@ def serve(world: Any, subworld_size: int, factory: Any) -> None:
         Ranks per worker.
     factory
         Builds the environment.
+    limits
+        Those on memory are kept by this rank.
     """
     from mpi4py import MPI
 
     _worker_count(world, subworld_size)
     controller = world.Get_size() - 1
     comm = world.Dup()
-    failures = worker.boot(factory, world, subworld_size)
+    failures = worker.boot(factory, world, subworld_size, limits)
     leader = world.Get_rank() % subworld_size == 0
     if leader:
         comm.send(failures, dest=controller, tag=_READY)
