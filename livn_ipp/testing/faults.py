@@ -203,23 +203,30 @@ class _Spoiled:
 
     @contextmanager
     def _at_chunk_ends(self, faults: list[Fault]) -> Iterator[None]:
-        report = self.subworld.report
-
-        def reached(time: float) -> None:
-            report(time)
-            due = [f for f in faults if f.at is not None and time >= f.at]
-            for fault in due:
-                faults.remove(fault)
-            self._act(due)
-
         if not faults:
             yield
             return
-        self.subworld.report = reached  # type: ignore[method-assign]
+
+        def follow(method: Callable[..., None]) -> Callable[..., None]:
+            def followed(time: float, *rest: Any) -> None:
+                due = [f for f in faults if f.at is not None and time >= f.at]
+                for fault in due:
+                    faults.remove(fault)
+                # Before the vote, which the other ranks are waiting in.
+                self._act(due)
+                method(time, *rest)
+
+            return followed
+
+        # What a simulation calls at the ends of chunks, for this call.
+        methods = vars(self.subworld)
+        for name in ("checkpoint", "report"):
+            methods[name] = follow(getattr(self.subworld, name))
         try:
             yield
         finally:
-            del self.subworld.report
+            for name in ("checkpoint", "report"):
+                del methods[name]
 
 
 class FaultyEnv(_Spoiled):

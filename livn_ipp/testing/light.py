@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp.run import Events, Run
-from livn_ipp.subworld import Subworld
+from livn_ipp.subworld import Course, Subworld
 from livn_ipp.system import System
 
 __all__ = ["LightEnv"]
@@ -24,7 +24,7 @@ class LightEnv:
     Each cell is a Poisson process of 10 Hz, times one plus the mean size of what drives
     it, at most 100 Hz. Spikes follow from seed, trial and drive alone, whatever the
     number of ranks, so results can be compared for equality. Like a simulation it runs
-    in chunks; at their ends it votes and reports the time that it has reached.
+    in chunks; at their ends its ranks vote, and tell their spikes if that is due.
 
     Parameters
     ----------
@@ -128,15 +128,23 @@ class LightEnv:
             What this rank's cells did.
         """
         begin, end = self.t, self.t + duration
+        spikes = self._spikes(begin, end, _rate(drive))
+        told = begin
+
+        def news() -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+            nonlocal told
+            new = (spikes.times >= told - begin) & (spikes.times < self.t - begin)
+            told = self.t
+            return spikes.ids[new], spikes.times[new]
+
+        course = Course(begin, end, news)
         while self.t < end:
             step = min(_CHUNK, end - self.t)
             time.sleep(step * pace)
             self.t += step
-            self.subworld.agree()
-            self.subworld.report(self.t)
+            self.subworld.checkpoint(self.t, course)
         self.t = end
-        spikes = self._spikes(begin, end, _rate(drive)) if self._records else None
-        return Run(begin, duration, spikes)
+        return Run(begin, duration, spikes if self._records else None)
 
     def __call__(
         self,

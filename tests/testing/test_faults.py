@@ -44,7 +44,7 @@ class Ranks:
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
         self.comm = None
-        self.agree, self.report = lambda: None, lambda time: None
+        self.checkpoint = lambda time, course: None
 
 
 def spikes(env, duration=1000, drive=None):
@@ -93,12 +93,23 @@ def test_a_run_may_be_cut_in_any_way():
 def test_chunks_take_their_time_vote_and_report():
     env = LightEnv("EI1")
     reached = []
-    env.subworld.report = reached.append
+    env.subworld.checkpoint = lambda time, course: reached.append(time)
     began = time.monotonic()
     env(lambda run, env: None, pace=0.01)
     env.run(25, pace=0.001)
     assert time.monotonic() - began > 0.12
     assert reached == [10, 20, 30, 35]
+
+
+def test_spikes_are_told_as_they_come():
+    env = LightEnv("EI1").record_spikes()
+    told = []
+    env.subworld.checkpoint = lambda time, course: told.append(course.news())
+    env.run(40)
+    run = env.run(1000)
+    told = [times for ids, times in told[4:]]
+    assert [len(times) > 0 for times in told].count(True) > 10
+    np.testing.assert_array_equal(np.sort(np.concatenate(told)), run.spike_times)
 
 
 def test_decodings_of_livn_ipp_find_what_they_need():
