@@ -42,6 +42,7 @@ class Started:
         self.command = tuple(command)
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch(mode=0o600)  # what ranks print is the user's alone
         with log.open("ab") as output:
             # In a session of its own, so that Ctrl-C in a terminal does not reach it.
             self._process = subprocess.Popen(
