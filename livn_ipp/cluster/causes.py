@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 __all__ = ["LAST_WORDS", "cause", "last_words", "log_descriptor", "say_last_words"]
@@ -32,7 +32,12 @@ _MPICH_SIGNAL = re.compile(r"EXIT STRING: .*\(signal (\d+)\)")
 _MPICH_EXIT = re.compile(r"=\s+EXIT CODE: (-?\d+)")
 
 
-def cause(log: str, exit_code: int | None, ranks: Mapping[int, int]) -> str:
+def cause(
+    log: str,
+    exit_code: int | None,
+    ranks: Mapping[int, int],
+    struck: Collection[int] = (),
+) -> str:
     r"""Tell which rank ended first, and how.
 
     Parameters
@@ -43,6 +48,8 @@ def cause(log: str, exit_code: int | None, ranks: Mapping[int, int]) -> str:
         The launcher's, as subprocess gives it; None if it runs.
     ranks
         Ranks by their process ids, for launchers that name only these.
+    struck
+        Ranks that were killed because the world was lost; theirs is not the cause.
 
     Returns
     -------
@@ -55,44 +62,45 @@ def cause(log: str, exit_code: int | None, ranks: Mapping[int, int]) -> str:
     ...       "signal 11 (Segmentation fault).", 139, {})
     'rank 1 was killed by signal 11 (segmentation fault)'
     >>> cause("", 3, {})
-    'a rank exited with code 3'
+    'a rank ended with exit code 3'
     """
     if found := _ABORT.search(log):
         return f"rank {found[1]} called MPI_Abort({found[2]})"
     if found := _MPICH_ABORT.search(log):
         return f"rank {found[2]} called MPI_Abort({found[1]})"
     if found := _SIGNAL.search(log):
-        return f"rank {found[1]} was killed by {_signal(int(found[2]))}"
+        return _killed(int(found[1]), int(found[2]), struck)
     if found := _EXIT.search(log):
-        return f"rank {found[1]} exited with code {found[2]}"
+        return f"rank {found[1]} ended with exit code {found[2]}"
     if found := _NO_FINALIZE.search(log):
-        return f"rank {found[1]} exited with code 0, without MPI_Finalize"
-    return _mpich(log, ranks) or _launcher(exit_code)
+        return f"rank {found[1]} ended with exit code 0, without MPI_Finalize"
+    if found := _MPICH_PID.search(log):
+        rank = ranks.get(int(found[1]))
+        if ended := _MPICH_SIGNAL.search(log, found.end()):
+            return _killed(rank, int(ended[1]), struck)
+        if ended := _MPICH_EXIT.search(log, found.end()):
+            return f"{_named(rank)} ended with exit code {ended[1]}"
+    return "" if exit_code is None or struck else _launcher(exit_code)
 
 
-def _mpich(log: str, ranks: Mapping[int, int]) -> str:
-    place = _MPICH_PID.search(log)
-    if place is None:
+def _killed(rank: int | None, number: int, struck: Collection[int]) -> str:
+    if rank in struck and number == signal.SIGKILL:
         return ""
-    rank = ranks.get(int(place[1]))
-    who = f"rank {rank}" if rank is not None else f"the rank with pid {place[1]}"
-    if found := _MPICH_SIGNAL.search(log, place.end()):
-        return f"{who} was killed by {_signal(int(found[1]))}"
-    if found := _MPICH_EXIT.search(log, place.end()):
-        return f"{who} exited with code {found[1]}"
-    return f"{who} ended"
+    return f"{_named(rank)} was killed by {_signal(number)}"
 
 
-def _launcher(exit_code: int | None) -> str:
-    if exit_code is None:
-        return ""
+def _named(rank: int | None) -> str:
+    return "a rank" if rank is None else f"rank {rank}"
+
+
+def _launcher(exit_code: int) -> str:
     if exit_code < 0:
         return f"its launcher was killed by {_signal(-exit_code)}"
     if exit_code == 0:
-        return "its ranks exited with code 0"
+        return "its ranks ended with exit code 0"
     if exit_code > 128:  # as shells and launchers tell signals
         return f"a rank was killed by {_signal(exit_code - 128)}"
-    return f"a rank exited with code {exit_code}"
+    return f"a rank ended with exit code {exit_code}"
 
 
 def _signal(number: int) -> str:

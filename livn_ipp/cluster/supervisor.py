@@ -17,7 +17,8 @@ __all__ = ["Crew", "Supervisor"]
 
 _TICK: Final = 0.2  # s, between looks at the processes of worlds
 _LOOK_AT_CONTROLLER: Final = 1.0  # s
-_CAUSE: Final = 0.8  # s, for a launcher to tell why its world ended
+_NOTE: Final = 0.1  # s, for a launcher to note which rank ended first
+_CAUSE: Final = 2.0  # s, for it to tell, once the other ranks were killed
 _CLOSE: Final = 8.0  # s
 _MISSES: Final = 3
 """Looks in a row at a controller elsewhere that have to fail."""
@@ -37,8 +38,11 @@ class Crew(Protocol):
     ) -> None:
         """Hear that a world ended and whether another is on its way."""
 
-    def strike(self, world: str, *, hung: bool) -> None:
-        """Kill a world's ranks, wherever they run; of hung ones, keep the stacks."""
+    def strike(self, world: str, *, hung: bool) -> set[int]:
+        """Kill the ranks of a world that still seem to live; return which these are.
+
+        Hung ones write down their stacks first.
+        """
 
     def abandoned(self, slots: Sequence[int], reason: str) -> None:
         """Hear that nobody will fill these slots."""
@@ -206,11 +210,21 @@ class Supervisor:
             return self._turns.setdefault(slot, threading.Lock())
 
     def _cause(self, world: str) -> str:
-        deadline = time.monotonic() + _CAUSE
-        while not (why := str(self._cluster.why_ended(world))):
-            if time.monotonic() > deadline or self._closing.wait(0.02):
-                break
+        if not self._cluster.starts_worlds:
+            return ""
+        if not (why := self._told_cause(world, _NOTE, set())):
+            # The launcher tells once all are gone, and would ask the others politely.
+            struck = self._crew.strike(world, hung=False)
+            why = self._told_cause(world, _CAUSE, struck)
         return why
+
+    def _told_cause(self, world: str, patience: float, struck: set[int]) -> str:
+        deadline = time.monotonic() + patience
+        while True:
+            ended = self._cluster.exit_code(world) is not None
+            why = str(self._cluster.why_ended(world, struck))
+            if why or ended or time.monotonic() > deadline or self._closing.wait(0.02):
+                return why
 
     def _carry_out(self, orders: Sequence[Order]) -> None:
         for order in orders:

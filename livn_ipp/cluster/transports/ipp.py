@@ -17,8 +17,17 @@ from ipyparallel.serialize import deserialize_object
 from livn_ipp.cluster import topology, wire, worker
 from livn_ipp.cluster.causes import log_descriptor
 from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.cluster.memory import memory_error
+from livn_ipp.cluster.shared import Inbox, offer
 from livn_ipp.cluster.supervisor import Supervisor
-from livn_ipp.cluster.transports.seats import HubQuestion, Seat, Seating, differing
+from livn_ipp.cluster.transports.seats import (
+    HubQuestion,
+    Seat,
+    Seating,
+    differing,
+    registered,
+)
+from livn_ipp.errors import ClusterLost, WorkerMemoryError
 
 __all__ = ["IppTransport"]
 
@@ -58,6 +67,7 @@ class IppTransport:
         self._ready: dict[str, dict[int, Seat]] = {}
         self._closing = threading.Event()
         self._question: HubQuestion | None = None
+        self._inbox: Inbox | None = None
         self.bytes_sent = 0
 
     @property
@@ -74,15 +84,24 @@ class IppTransport:
         self._question = HubQuestion(self._client)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
+        self._inbox = Inbox()
         self._seating = Seating(
             self._client,
             _BOOT,
             factory,
             self._subworld_size,
+            listener.limits,
             self._timeout,
             self._closing,
         )
-        for seat in self._seating.seat(ranks, places):
+        try:
+            seats = self._seating.seat(ranks, places)
+        except ClusterLost as error:
+            for world in dict.fromkeys(place.world for place in places):
+                if (excess := self._excess(world)) is not None:
+                    raise excess from error
+            raise
+        for seat in seats:
             self._seats[seat.place.index] = seat
         for world in dict.fromkeys(place.world for place in places):
             self._supervisor.settle(
@@ -96,9 +115,11 @@ class IppTransport:
         seat = self._seats.get(worker)
         if seat is None:  # lost; the listener hears of it in a moment
             return
-        frames = wire.pack((parcel, items))
+        frames = wire.pack((parcel, items, self._inbox.path if self._inbox else ""))
         leader, others = seat.leader, seat.others
         try:
+            if not all(registered(self._client, rank) for rank in seat.ranks):
+                raise LookupError("it has left the cluster")
             answer = leader.apply_async(_SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
@@ -118,7 +139,7 @@ class IppTransport:
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""
         if seat := self._seats.get(worker):
-            self._signal(signal.SIGUSR1, seat.place.engines[:1])
+            self._signal(signal.SIGUSR1, seat.ranks[0])
 
     def replace(self, worker: int, reason: str) -> None:
         """End a worker's world by force and start another; returns at once."""
@@ -143,6 +164,8 @@ class IppTransport:
             return
         self._closing.set()
         self._supervisor.close()
+        if self._inbox is not None:
+            self._inbox.close()
         client, self._client = self._client, None
         if client is None:
             return
@@ -173,11 +196,13 @@ class IppTransport:
         self, world: str, slots: Sequence[int], reason: str, *, replaced: bool
     ) -> None:
         """Forget a world's workers."""
+        excess = self._excess(world, slots)
         for slot in slots:
             seat = self._seats.get(slot)
             if seat is not None and seat.place.world == world:
                 del self._seats[slot]
-            self._told().lost(slot, reason, replaced=replaced)
+            error = excess if excess is not None and excess.worker == slot else None
+            self._told().lost(slot, reason, replaced=replaced, error=error)
 
     def abandoned(self, slots: Sequence[int], reason: str) -> None:
         """Tell that nobody will fill these slots."""
@@ -191,13 +216,14 @@ class IppTransport:
             del self._seats[slot]
             self._told().lost(slot, reason)
 
-    def strike(self, world: str, *, hung: bool) -> None:
+    def strike(self, world: str, *, hung: bool) -> set[int]:
         """Kill a world's ranks through their nannies, wherever they run."""
-        engines = [rank.engine for rank in self._cluster.members(world)]
+        ranks = self._cluster.members(world)
         if hung:
-            self._signal(signal.SIGUSR2, engines)
+            for rank in ranks:
+                self._signal(signal.SIGUSR2, rank)
             self._closing.wait(_DUMP)
-        self._signal(signal.SIGKILL, engines)
+        return {r.rank for r in ranks if self._signal(signal.SIGKILL, r)}
 
     def answers(self) -> bool:
         """Tell whether the hub answers questions."""
@@ -209,10 +235,13 @@ class IppTransport:
         assert self._listener is not None
         return self._listener
 
-    def _signal(self, number: int, engines: Sequence[int]) -> None:
-        for engine in engines:
-            with contextlib.suppress(Exception):  # it is gone already
-                self._client.send_signal(number, targets=[engine], block=False)
+    def _signal(self, number: int, rank: topology.Rank) -> bool:
+        """Send a signal; False if the rank is known to be gone."""
+        with contextlib.suppress(Exception):
+            if registered(self._client, rank):
+                self._client.send_signal(number, targets=[rank.engine], block=False)
+                return True
+        return False
 
     def _clear_engines(self, client: Any) -> None:
         """Close the environments of engines that live on, whatever they are doing."""
@@ -225,9 +254,25 @@ class IppTransport:
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
             closed.wait(0.2)
 
+    def _excess(
+        self, world: str, slots: Sequence[int] = ()
+    ) -> WorkerMemoryError | None:
+        """Tell whether a world ended because a rank used too much memory."""
+        for words in self._cluster.last_words(world):
+            if words["kind"] == "memory":
+                seats = [self._seats[slot] for slot in slots if slot in self._seats]
+                whose = [
+                    seat.place.index
+                    for seat in seats
+                    if words["rank"] in [rank.rank for rank in seat.ranks]
+                ]
+                return memory_error(words, whose[0] if whose else None)
+        return None
+
     def _answered(self, seat: Seat, answer: Any) -> None:
+        assert self._inbox is not None
         try:
-            frames = answer.get(timeout=0)
+            frames = self._inbox.take(answer.get(timeout=0))
         except Exception as error:
             self._lose(seat, str(error).splitlines()[0] if str(error) else repr(error))
             return
@@ -269,12 +314,13 @@ class _Serve:
     """Runs on an engine; pickled by name, which is short."""
 
     def __call__(self, *frames: Any) -> Any:
-        parcel, items = wire.unpack(frames)
+        parcel, items, inbox = wire.unpack(frames)
         held = worker.current()
         answers = held.serve(list(items))
         if held.subworld.rank != 0:
             return ()
-        return wire.pack(wire.Reply(parcel, answers, held.telemetry.last_words()))
+        reply = wire.Reply(parcel, answers, held.telemetry.last_words())
+        return offer(wire.pack(reply), inbox)
 
 
 class _Boot:
@@ -284,7 +330,7 @@ class _Boot:
         from IPython import get_ipython
         from mpi4py import MPI
 
-        paths, subworld_size, content, fingerprint = wire.unpack(frames)
+        paths, subworld_size, content, fingerprint, limits = wire.unpack(frames)
         sys.path.extend(path for path in paths if path not in sys.path)
         # Written by a signal handler in C, whoever holds the interpreter.
         faulthandler.register(signal.SIGUSR2, file=log_descriptor(), all_threads=True)
@@ -292,7 +338,7 @@ class _Boot:
         differences = _compare(MPI, factory, fingerprint)
         if differences:
             return wire.pack(wire.dumps(([], differences)))
-        failures = worker.boot(factory, MPI.COMM_WORLD, subworld_size)
+        failures = worker.boot(factory, MPI.COMM_WORLD, subworld_size, limits)
         if not failures:
             held = worker.current()
             if threading.current_thread() is threading.main_thread():

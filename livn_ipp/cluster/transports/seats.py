@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from livn_ipp.cluster import topology, wire
+from livn_ipp.cluster.limits import Limits
 from livn_ipp.errors import ClusterLost, RankFailure, VersionMismatch, call_error
 
-__all__ = ["HubQuestion", "Seat", "Seating", "differing"]
+__all__ = ["HubQuestion", "Seat", "Seating", "differing", "registered"]
 
 _KNOWN: Final = 10.0  # s, for a client to hear of engines that another client knows
 _LOOK: Final = 0.2  # s
@@ -25,16 +26,32 @@ class Seat:
     Attributes
     ----------
     place
-        Its ranks.
+        Where it is.
+    ranks
+        Its ranks; the first is the leader.
     leader
-        View of rank 0.
+        View of the leader.
     others
         Views of the other ranks.
     """
 
     place: topology.WorkerPlace
+    ranks: tuple[topology.Rank, ...]
     leader: Any
     others: tuple[Any, ...]
+
+
+def registered(client: Any, rank: topology.Rank) -> bool:
+    """Tell whether a rank's engine is known, and its id not that of a later one.
+
+    Parameters
+    ----------
+    client
+        An ``ipyparallel.Client``.
+    rank
+        The rank.
+    """
+    return bool(client._engines.get(rank.engine) == rank.uuid)  # noqa: SLF001
 
 
 class Seating:
@@ -50,6 +67,8 @@ class Seating:
         Builds the environment.
     subworld_size
         Ranks per worker.
+    limits
+        Those on memory are for the ranks to keep.
     timeout
         Seconds that building may take.
     closing
@@ -67,6 +86,7 @@ class Seating:
         boot: Callable[..., Any],
         factory: Any,
         subworld_size: int,
+        limits: Limits,
         timeout: float,
         closing: threading.Event,
     ) -> None:
@@ -78,7 +98,9 @@ class Seating:
         tell = getattr(factory, "fingerprint", dict)
         # The user's own modules are where this process finds them.
         paths = [path for path in sys.path if Path(path).is_dir()]
-        self._frames = wire.pack((paths, subworld_size, wire.dumps(factory), tell()))
+        self._frames = wire.pack(
+            (paths, subworld_size, wire.dumps(factory), tell(), limits)
+        )
 
     def seat(
         self, ranks: Iterable[topology.Rank], places: Sequence[topology.WorkerPlace]
@@ -106,9 +128,10 @@ class Seating:
         ClusterLost
             If a rank ended, or took too long.
         """
-        self.known |= {rank.uuid: rank for rank in ranks}
+        by_engine = {rank.engine: rank for rank in ranks}
         engines = [engine for place in places for engine in place.engines]
-        self._await_known({r.engine: r.uuid for r in ranks if r.engine in engines})
+        self.known |= {rank.uuid: rank for rank in by_engine.values()}
+        self._await_known([by_engine[engine] for engine in engines])
         pending = [
             (e, self._client[e].apply_async(self._boot, *self._frames)) for e in engines
         ]
@@ -127,19 +150,21 @@ class Seating:
             )
         if failures:
             raise call_error(tuple(failures.values()), aftermath="nothing was built")
-        return [self._open(place) for place in places]
+        seats = []
+        for place in places:
+            leader, *others = (self._client[engine] for engine in place.engines)
+            members = tuple(by_engine[engine] for engine in place.engines)
+            seats.append(Seat(place, members, leader, tuple(others)))
+        return seats
 
-    def _open(self, place: topology.WorkerPlace) -> Seat:
-        leader, *others = (self._client[engine] for engine in place.engines)
-        return Seat(place, leader, tuple(others))
-
-    def _await_known(self, wanted: dict[int, str]) -> None:
+    def _await_known(self, ranks: Sequence[topology.Rank]) -> None:
         # Ids are given again: an engine that left may still be known by the id of one
         # that came.
         deadline = time.monotonic() + _KNOWN
-        while any(self._client._engines.get(e) != uuid for e, uuid in wanted.items()):  # noqa: SLF001
+        while not all(registered(self._client, rank) for rank in ranks):
             if time.monotonic() > deadline or self._closing.wait(0.02):
-                raise ClusterLost(f"engines {list(wanted)} ended as soon as they came")
+                gone = [rank.engine for rank in ranks]
+                raise ClusterLost(f"of the engines {gone} some ended as they came")
 
     def _answer(
         self, engine: int, answer: Any, deadline: float
