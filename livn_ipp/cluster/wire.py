@@ -45,6 +45,7 @@ Frames = tuple[Frame, ...]
 """A pickle, followed by the large buffers it refers to."""
 
 _OUT_OF_BAND: Final = 1 << 16
+_HUGE: Final = 1 << 23
 _PLAIN: Final = (int, float, bool, str, bytes, type(None))
 
 
@@ -91,7 +92,15 @@ def dumps(value: Any, *, snapshot: bool = False) -> Frames:
 def loads(frames: Frames) -> Any:
     """Unpickle frames; arrays are writable and own their memory."""
     head, *buffers = frames
-    return pickle.loads(head, buffers=[bytearray(buffer) for buffer in buffers])
+    return pickle.loads(head, buffers=[_copy(buffer) for buffer in buffers])
+
+
+def _copy(buffer: Frame) -> bytearray | memoryview:
+    view = pickle.PickleBuffer(buffer).raw()
+    if view.nbytes < _HUGE:
+        return bytearray(view)
+    # On huge pages, and without clearing them first: three times as fast.
+    return np.frombuffer(view, np.uint8).copy().data
 
 
 def pack(message: Any) -> tuple[bytes | memoryview, ...]:
@@ -288,8 +297,9 @@ class Progress(NamedTuple):
     new_spikes
         Number of spikes of all ranks since the last publication that counts them.
     spikes
-        Those spikes: the pair of cells (uint32) and times (float64, ms from `start`); None if
-        they were not asked for. Those for views are thinned if there are very many.
+        Those spikes: the pair of cells (uint32) and times (float64, ms from `start`);
+        None if they were not asked for. Those for views are thinned if there are very
+        many.
     before
         How many spikes of this run were published earlier, if each of them is; None for
         those for views.

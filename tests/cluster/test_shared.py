@@ -1,0 +1,109 @@
+"""Large messages through shared memory: right, fast, and nothing left behind."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livn_ipp.cluster import shared, wire
+from livn_ipp.cluster.shared import Inbox, offer
+
+LARGE = [b"head", bytes(300_000), memoryview(b"tail")]
+
+
+def same(frames, others):
+    return [bytes(f) for f in frames] == [bytes(f) for f in others]
+
+
+def found(inbox):
+    return [path for path in Path(inbox.path).iterdir() if path.name != "owner"]
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    inbox = Inbox(tmp_path)
+    yield inbox
+    inbox.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_message_takes_the_short_way(inbox):
+    sent = offer(LARGE, inbox.path)
+    assert wire.size(tuple(sent)) < 200
+    (file,) = found(inbox)
+    assert file.stat().st_mode & 0o777 == 0o600
+    taken = inbox.take(sent)
+    assert found(inbox) == []
+    assert same(taken, LARGE)
+
+
+def test_a_small_message_is_sent_as_it_is(inbox):
+    assert offer([b"small"], inbox.path) == [b"small"]
+    assert inbox.take([b"small"]) == [b"small"]
+    assert found(inbox) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 150_000), min_size=1, max_size=6))
+def test_any_message_arrives(sizes):
+    message = [np.random.default_rng(n).bytes(n) for n in sizes]
+    inbox = Inbox()
+    assert same(inbox.take(offer(message, inbox.path)), message)
+    assert found(inbox) == []
+    inbox.close()
+
+
+def test_objects_arrive_writable(inbox):
+    value = {"v": np.arange(100_000.0)}
+    message = wire.pack(wire.Reply(3, (wire.Done(wire.dumps(value), 0.1),)))
+    reply = wire.unpack(inbox.take(offer(message, inbox.path)))
+    back = wire.loads(reply.answers[0].result)
+    back["v"][0] = 1
+    np.testing.assert_array_equal(back["v"][1:], value["v"][1:])
+
+
+def test_another_machine_sends_the_message_itself(tmp_path):
+    assert offer(LARGE, str(tmp_path / "of another machine")) is LARGE
+    assert offer(LARGE, "") is LARGE
+    nowhere = Inbox(tmp_path / "missing")
+    assert nowhere.path == ""
+    assert nowhere.take(LARGE) is LARGE
+    nowhere.close()
+
+
+def test_too_little_room_sends_the_message_itself(inbox, monkeypatch):
+    class Room:
+        f_bavail, f_frsize = 150, 4096
+
+    monkeypatch.setattr(shared.os, "statvfs", lambda _: Room)
+    assert offer([bytes(310_000)], inbox.path)[0] == bytes(310_000)
+    assert found(inbox) == []
+
+    def full(file, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("livn_ipp.cluster.scratch.os.write", full)
+    assert offer([bytes(300_000)], inbox.path)[0] == bytes(300_000)
+    assert found(inbox) == []
+
+
+def test_a_place_outside_of_the_inbox_is_not_looked_at(inbox, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x")
+    (message,) = offer(LARGE, inbox.path)
+    name = found(inbox)[0].name.encode()
+    with pytest.raises(OSError, match="No such file"):
+        inbox.take([bytes(message).replace(name, b"../secret")])
+    assert secret.exists()
+    secret.unlink()
+
+
+def test_a_cut_file_is_told(inbox):
+    message = offer(LARGE, inbox.path)
+    (file,) = found(inbox)
+    os.truncate(file, 1000)
+    with pytest.raises(OSError, match="has 1000 bytes"):
+        inbox.take(message)
