@@ -56,6 +56,8 @@ class Past:
         The process that wrote it last: host, pid and when it began.
     log
         The config log.
+    worlds
+        The slots that the workers of each world fill.
     sent
         Parcels that were not acknowledged, by number.
     last_call, last_parcel
@@ -66,6 +68,7 @@ class Past:
     factory: wire.Frames
     owner: dict[str, Any] = field(default_factory=dict)
     log: list[wire.Entry] = field(default_factory=list)
+    worlds: dict[str, tuple[int, ...]] = field(default_factory=dict)
     sent: dict[int, Sent] = field(default_factory=dict)
     last_call: int = 0
     last_parcel: int = -1
@@ -82,6 +85,10 @@ class Past:
                 self.sent[sent.parcel] = sent
             self.last_parcel = max(self.last_parcel, sent.parcel)
             self.last_call = max(self.last_call, *sent.calls, 0)
+        elif "world" in line:
+            self.worlds[line["world"]] = tuple(line["slots"])
+            if not line["slots"]:
+                del self.worlds[line["world"]]
         elif "owner" in line:
             self.owner = line["owner"]
         elif "last" in line:
@@ -165,6 +172,10 @@ class Journal:
         """Write down that a setter was applied by all ranks."""
         self._write({"set": method, "arguments": _texts(arguments)})
 
+    def seated(self, world: str, slots: Iterable[int]) -> None:
+        """Write down which slots the workers of a world fill; none if it is gone."""
+        self._write({"world": world, "slots": list(slots)})
+
     def sends(
         self, parcel: int, worker: int, calls: Iterable[int], acknowledged: int
     ) -> None:
@@ -225,6 +236,10 @@ class Journal:
         lines += [
             {"set": each.method, "arguments": _texts(each.arguments)}
             for each in past.log
+        ]
+        lines += [
+            {"world": world, "slots": list(slots)}
+            for world, slots in past.worlds.items()
         ]
         lines += [
             {

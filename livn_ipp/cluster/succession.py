@@ -1,15 +1,16 @@
 """Which controller a worker obeys, and what the next one finds.
 
-Engines may outlive their kernel. Each controller that takes them over begins a new
-epoch; parcels of an older one are refused. The leader decides what is served and tells
-the other ranks, so that two kernels at once, or one that died while it was sending,
-never have the ranks of a worker do different things.
+Engines may outlive their kernel. Each controller that takes them over begins an epoch
+of its own; parcels of any other one are refused. The leader decides what is served and
+tells the other ranks, so that two kernels at once, or one that died while it was
+sending, never have the ranks of a worker do different things.
 """
 
 import hashlib
 import os
+import pickle
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -19,9 +20,10 @@ from livn_ipp.cluster import wire
 from livn_ipp.cluster.outbox import Outbox
 from livn_ipp.subworld import Subworld
 
-__all__ = ["Found", "Refused", "Succession", "Turn", "fingerprint"]
+__all__ = ["Found", "Refused", "Succession", "Turn", "answers", "fingerprint"]
 
-_TAG: Final = 2
+_TAG: Final = 4
+_UNANSWERED: Final = (wire.Install, wire.Forget, wire.Telemetry)
 _OUT_OF_STEP: Final = 4
 """Exit code of a rank that was sent another parcel than its leader."""
 
@@ -32,7 +34,7 @@ class Turn(NamedTuple):
     Attributes
     ----------
     epoch
-        Which of the worker's controllers it is.
+        Number that the controller drew.
     parcel
         Number of the parcel.
     acknowledged
@@ -46,9 +48,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The leader's answer to a parcel of a former controller."""
-
-    epoch: int
+    """The leader's answer to a parcel of a controller that it does not obey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +57,15 @@ class Found:
 
     Attributes
     ----------
-    epoch
-        To send with each parcel from now on.
     applied
         Fingerprints of the config log's entries that its environment has; None if one
         of them failed half way.
     pipelines
         Digests of the pipelines that are installed.
     replies
-        Packed replies to parcels of calls that nobody acknowledged, by parcel.
+        What :meth:`Succession.keep` was given and nobody acknowledged, by parcel.
     """
 
-    epoch: int
     applied: tuple[str, ...] | None
     pipelines: tuple[str, ...]
     replies: dict[int, tuple[bytes, ...]]
@@ -81,12 +78,16 @@ class Succession:
     ----------
     subworld
         The ranks of the worker.
+    epoch
+        Of the controller that made the worker.
     outbox
         Where the leader keeps replies.
     """
 
-    def __init__(self, subworld: Subworld, outbox: Outbox | None = None) -> None:
-        self.epoch = 1
+    def __init__(
+        self, subworld: Subworld, epoch: int, outbox: Outbox | None = None
+    ) -> None:
+        self.epoch = epoch
         self.outbox = outbox or Outbox()
         self._mpi: Any = subworld.mpi
         self._rank = subworld.rank
@@ -115,23 +116,32 @@ class Succession:
         self,
         turn: Turn,
         items: Iterable[wire.Item],
-        reply: tuple[bytes | memoryview, ...],
+        reply: Sequence[bytes | memoryview],
     ) -> None:
-        """Keep a reply until it is acknowledged, if it answers calls."""
-        if any(isinstance(item, wire.Call) for item in items):
-            # Copies: an environment may use its memory again for the next call.
-            self.outbox.keep(turn.parcel, [bytes(buffer) for buffer in reply])
+        """Keep a reply until it is acknowledged, if it answers calls.
+
+        Parameters
+        ----------
+        turn, items
+            The parcel's.
+        reply
+            A packed :class:`livn_ipp.cluster.wire.Reply`.
+        """
+        answered = (i for i in items if not isinstance(i, _UNANSWERED))
+        calls = [i.id if isinstance(i, wire.Call) else None for i in answered]
+        if any(call is not None for call in calls):
+            self.outbox.keep(turn.parcel, [pickle.dumps(calls), *reply])
 
     def succeed(
-        self, applied: tuple[str, ...] | None, pipelines: tuple[str, ...]
+        self, epoch: int, applied: tuple[str, ...] | None, pipelines: tuple[str, ...]
     ) -> Found:
-        """Obey a new controller from now on; on the leader."""
-        self.epoch += 1
+        """Obey another controller from now on; only the leader's answer counts."""
+        self.epoch = epoch
         replies = {
             number: tuple(bytes(buffer) for buffer in message)
             for number, message in self.outbox
         }
-        return Found(self.epoch, applied, pipelines, replies)
+        return Found(applied, pipelines, replies)
 
     def _tell(self, turn: Turn, *, admitted: bool) -> None:
         if self._mpi is not None:
@@ -143,6 +153,14 @@ class Succession:
         order = np.empty(3, np.int64)
         self._mpi.Recv(order, 0, _TAG)
         return (int(order[0]), int(order[1])), bool(order[2])
+
+
+def answers(kept: Sequence[bytes | memoryview]) -> dict[int, Any]:
+    """Read what :meth:`Succession.keep` was given: the answers by call."""
+    calls, *reply = kept
+    found: wire.Reply = wire.unpack(reply)
+    numbered = zip(pickle.loads(calls), found.answers, strict=True)
+    return {call: answer for call, answer in numbered if call is not None}
 
 
 def fingerprint(entry: wire.Entry) -> str:

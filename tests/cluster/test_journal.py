@@ -14,6 +14,7 @@ from livn_ipp.errors import ConfigError
 OWNER = {"host": "here", "pid": 7, "began": 1.5}
 SETTER = st.tuples(st.just("set"), st.sampled_from(["set_weights", "set_noise"]))
 PARCEL = st.tuples(st.just("sent"), st.integers(0, 1), st.integers(0, 3))
+SEATED = st.tuples(st.just("seated"), st.integers(0, 2), st.booleans())
 ACKNOWLEDGED = st.tuples(st.just("acknowledge"), st.integers(0, 1))
 
 
@@ -34,6 +35,13 @@ class Kernel:
             self.journal.configured(step[1], arguments)
             entry = wire.Entry(len(self.past.log) + 1, step[1], arguments)
             self.past.log.append(entry)
+        elif step[0] == "seated":
+            _, world, there = step
+            slots = (2 * world, 2 * world + 1) if there else ()
+            self.journal.seated(f"w{world}", slots)
+            self.past.worlds.pop(f"w{world}", None)
+            if slots:
+                self.past.worlds[f"w{world}"] = slots
         elif step[0] == "acknowledge":
             self.received[step[1]] = self.parcel
         else:
@@ -55,10 +63,12 @@ def plain(past):
     """What counts of a past, comparable."""
     log = [(e.version, e.method, *map(bytes, e.arguments)) for e in past.log]
     numbers = (past.last_call, past.last_parcel)
-    return [*map(bytes, past.factory)], past.owner, log, past.sent, numbers
+    return [*map(bytes, past.factory)], past.owner, log, past.worlds, past.sent, numbers
 
 
-@given(steps=st.lists(SETTER | PARCEL | ACKNOWLEDGED, max_size=25), data=st.data())
+@given(
+    steps=st.lists(SETTER | PARCEL | SEATED | ACKNOWLEDGED, max_size=25), data=st.data()
+)
 def test_what_is_read_is_what_was_written_up_to_a_torn_line(
     tmp_path_factory, monkeypatch_module, steps, data
 ):

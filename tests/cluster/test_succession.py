@@ -6,31 +6,33 @@ import pytest
 from ranks import run_on_ranks
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.succession import Succession, Turn, fingerprint
+from livn_ipp.cluster.succession import Succession, Turn, answers, fingerprint
 from livn_ipp.subworld import Subworld
 
-CALL = wire.Call(1, "p", 0, wire.dumps(None))
+INSTALL = wire.Install("p", wire.dumps(None))
+CALL = wire.Call(17, "p", 0, wire.dumps(None))
 APPLY = wire.Apply(wire.Entry(1, "set_weights", wire.dumps(2.0)))
 
 
 def test_a_new_controller_finds_what_was_not_acknowledged():
-    alone = Succession(Subworld())
+    alone = Succession(Subworld(), epoch=1)
     for parcel in range(4):
         turn = Turn(1, parcel, parcel - 3)
         assert alone.admits(turn)
-        memory = bytearray(b"result %d" % parcel)
-        items = [APPLY, CALL] if parcel else [APPLY]
-        alone.keep(turn, items, (b"head", memoryview(memory)))
-        memory[:] = bytes(len(memory))  # an environment that uses it again
-    found = alone.succeed(("a", "b"), ("p",))
-    assert found.epoch == 2
+        items = [INSTALL, APPLY, CALL] if parcel else [APPLY]
+        done = wire.Done(wire.dumps(parcel), 0.1)
+        reply = wire.Reply(parcel, (wire.Answer(), done)[: len(items)])
+        alone.keep(turn, items, wire.pack(reply))
+    found = alone.succeed(2, ("a", "b"), ("p",))
     assert found.applied == ("a", "b")
-    assert found.replies == {
-        number: (b"head", b"result %d" % number) for number in (1, 2, 3)
-    }
+    assert found.pipelines == ("p",)
+    assert list(found.replies) == [1, 2, 3]
+    for parcel, kept in found.replies.items():
+        ((call, done),) = answers(kept).items()
+        assert (call, wire.loads(done.result)) == (CALL.id, parcel)
     assert not alone.admits(Turn(1, 4, 3))  # and acknowledges nothing
     assert alone.admits(Turn(2, 4, 2))
-    assert list(alone.succeed((), ()).replies) == [3]
+    assert list(alone.succeed(3, (), ()).replies) == [3]
 
 
 def test_fingerprints_tell_entries_apart_whatever_their_number():
@@ -46,11 +48,11 @@ def test_fingerprints_tell_entries_apart_whatever_their_number():
 
 def serve(subworld, turns, change=None):
     """Serve turns in this order; on the leader, another controller comes at one."""
-    mine = Succession(subworld)
+    mine = Succession(subworld, epoch=1)
     served = []
     for position, turn in enumerate(turns):
         if position == change:
-            mine.succeed((), ())
+            mine.succeed(2, (), ())
         if mine.admits(turn):
             served.append(tuple(turn[:2]))
             subworld.agree()  # as the parcel would
