@@ -15,6 +15,9 @@ from ranks import MPI_SETTINGS, mpiexec, run_on_ranks
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.partial import Partial
 from livn_ipp.cluster.telemetry import INTERVAL, MOST_SPIKES, Telemetry
+from livn_ipp.cluster.worker import Worker
+from livn_ipp.decoding import GatherAndMerge
+from livn_ipp.env.factory import factory_for
 from livn_ipp.subworld import Course, Late, Stopped, Subworld
 
 
@@ -311,6 +314,33 @@ def test_spikes_for_views_are_no_partial_result():
     partial.take(words[0]._replace(before=None))
     partial.take(wire.Progress(1, 5.0))
     assert partial.run() is None
+
+
+@pytest.mark.neuron
+def test_views_get_spikes_once_they_asked_for_them():
+    factory = factory_for("neuron", "EI1", None, None, 123)
+    worker = Worker(factory, factory.prepare(None, 1))
+    assert worker.build() == []
+    heard = []
+    worker.telemetry.publish = heard.append
+    content = wire.dumps((GatherAndMerge(duration=3_600_000), None))
+    long = wire.Call(1, "p", 0, wire.dumps(None), limit=0.5)
+    try:
+        answers = worker.serve([wire.Install("p", content), long])
+        assert heard.pop(0).time == 0.0
+        assert all(p.spikes is None for p in heard)
+        assert sum(p.new_spikes for p in heard) > 0
+        heard.clear()
+        answers += worker.serve([wire.Telemetry(spikes=True), long])
+        assert all(p.before is None for p in heard[1:])
+        told = [len(spikes_of(p)) for p in heard[1:]]
+        assert told == [p.new_spikes for p in heard[1:]]
+        assert sum(told) > 0
+        worker.serve([wire.Telemetry(spikes=False)])
+        assert not worker.telemetry.spikes
+    finally:
+        worker.close()
+    assert [type(answer) for answer in answers] == [wire.TimedOut] * 2
 
 
 BY_NAME = pytest.mark.parametrize("promise", streams.PROMISES)
