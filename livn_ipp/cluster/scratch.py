@@ -13,6 +13,7 @@ import os
 import pickle
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 import weakref
@@ -21,7 +22,17 @@ from typing import Final
 
 from livn_ipp.cluster.wire import Frames
 
-__all__ = ["Scratch", "read_frames", "sweep", "take_frames", "write_frames"]
+__all__ = [
+    "SHARED_MEMORY",
+    "Scratch",
+    "read_frames",
+    "sweep",
+    "take_frames",
+    "write_frames",
+]
+
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - for directories of one user only
+"""Where files are memory."""
 
 _PREFIX: Final = "livn_ipp-"
 _LOCK: Final = "owner"
@@ -73,18 +84,20 @@ class Scratch:
         self._finalizer()
 
 
-def sweep(parent: Path) -> None:
-    """Remove the directories below `parent` whose owners have ended.
+def sweep(*parents: Path) -> None:
+    """Remove directories whose owners have ended.
 
     Parameters
     ----------
-    parent
-        Where to look; other users' directories are left alone.
+    *parents
+        Where to look: in shared memory and among temporary files by default. Other
+        users' directories are left alone.
     """
-    with contextlib.suppress(OSError):
-        for path in parent.glob(f"{_PREFIX}*"):
-            with contextlib.suppress(OSError):
-                _remove_if_abandoned(path)
+    for parent in parents or (SHARED_MEMORY, Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            for path in parent.glob(f"{_PREFIX}*"):
+                with contextlib.suppress(OSError):
+                    _remove_if_abandoned(path)
 
 
 def write_frames(path: Path, frames: Frames) -> tuple[int, ...]:

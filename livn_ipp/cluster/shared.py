@@ -10,17 +10,19 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.scratch import Scratch, take_frames, write_frames
+from livn_ipp.cluster.scratch import (
+    SHARED_MEMORY,
+    Scratch,
+    take_frames,
+    write_frames,
+)
 
-__all__ = ["SHARED_MEMORY", "Inbox", "offer"]
-
-SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - readable by this user only
-"""Where files are memory."""
+__all__ = ["Inbox", "offer"]
 
 _SMALLEST: Final = 1 << 18
 """Bytes below which sending the message itself is as fast."""
@@ -76,6 +78,19 @@ class Inbox:
         name, sizes = json.loads(bytes(message[0][len(_MARK) :]))
         return take_frames(Path(self.path, Path(name).name), tuple(sizes))
 
+    def discard(self, pids: Iterable[int]) -> None:
+        """Remove what writers that have ended left.
+
+        Parameters
+        ----------
+        pids
+            Their process ids.
+        """
+        if self._scratch is not None:
+            for pid in pids:
+                for path in self._scratch.path.glob(f"{pid}-*"):
+                    path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Remove the directory and all that nobody took; may be called again."""
         if self._scratch is not None:
@@ -106,7 +121,7 @@ def offer(message: Message, inbox: str) -> Message:
         room = os.statvfs(inbox)
         if wire.size(tuple(message)) > room.f_bavail * room.f_frsize // 2:
             return message
-        path = Path(inbox, uuid.uuid4().hex)
+        path = Path(inbox, f"{os.getpid()}-{uuid.uuid4().hex}")
         sizes = write_frames(path, tuple(message))
     except OSError:
         return message

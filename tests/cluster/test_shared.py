@@ -101,6 +101,14 @@ def test_a_place_outside_of_the_inbox_is_not_looked_at(inbox, tmp_path):
     secret.unlink()
 
 
+def test_what_a_writer_that_ended_left_is_removed(inbox):
+    offer(LARGE, inbox.path)
+    inbox.discard([os.getpid() + 1])
+    assert len(found(inbox)) == 1
+    inbox.discard([os.getpid()])
+    assert found(inbox) == []
+
+
 def test_a_cut_file_is_told(inbox):
     message = offer(LARGE, inbox.path)
     (file,) = found(inbox)

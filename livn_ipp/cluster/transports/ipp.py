@@ -197,6 +197,8 @@ class IppTransport:
     ) -> None:
         """Forget a world's workers."""
         excess = self._excess(world, slots)
+        if self._inbox is not None:
+            self._inbox.discard(rank.pid for rank in self._cluster.members(world))
         for slot in slots:
             seat = self._seats.get(slot)
             if seat is not None and seat.place.world == world:
