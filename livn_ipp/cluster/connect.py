@@ -188,8 +188,7 @@ class Connection:
         self,
         names: Collection[str],
         size: int,
-        deadline: float,
-        watch: Callable[[], None],
+        watch: Callable[[], float],
     ) -> bool:
         """Wait until some worlds have all their ranks.
 
@@ -199,10 +198,9 @@ class Connection:
             The worlds.
         size
             Ranks per world.
-        deadline
-            On the monotonic clock, in s.
         watch
-            Called all the while; what it raises ends the waiting.
+            Called all the while; tells until when to wait, on the monotonic clock, in
+            s. What it raises ends the waiting.
 
         Returns
         -------
@@ -211,7 +209,7 @@ class Connection:
         """
         wanted = len(names) * size
         while True:
-            watch()
+            deadline = watch()
             # Asked only when all may have come: questions slow down the start.
             new = len(registered(self._own).keys() - self._known.keys())
             if new + sum(r.world in names for r in self._known.values()) >= wanted:

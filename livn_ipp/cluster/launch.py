@@ -5,7 +5,7 @@ import itertools
 import time
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
@@ -13,7 +13,6 @@ from livn_ipp.cluster.causes import cause, last_words
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
 from livn_ipp.cluster.owned import OwnedProcesses
-from livn_ipp.cluster.preflight import require
 from livn_ipp.cluster.probe import software
 from livn_ipp.cluster.profile import (
     checked_id,
@@ -24,6 +23,7 @@ from livn_ipp.cluster.profile import (
 from livn_ipp.cluster.reachable import Reachable
 from livn_ipp.cluster.security import checked_interface
 from livn_ipp.cluster.shape import Shape
+from livn_ipp.cluster.waiting import Waiting
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Cluster"]
@@ -46,7 +46,12 @@ class Cluster(Reachable):
         How many workers share one MPI job, and its fate when a rank dies; "all" for a
         single job.
     launcher
-        How ranks are started: "mpi".
+        How ranks are started: "mpi" by mpiexec, on this machine or on those of the
+        allocation that this process is in; "slurm", "pbs", "sge" or "lsf" as a job for
+        each world.
+    launcher_options
+        Of a batch system: queue, time limit and so on; see
+        :class:`livn_ipp.cluster.launchers.options.BatchOptions`.
     cluster_id
         Name of the cluster; unique by default.
     profile
@@ -59,7 +64,8 @@ class Cluster(Reachable):
         what the launcher needs, for "mpi" the loopback address, which no other machine
         reaches.
     start_timeout
-        Seconds that controller and ranks have to come up.
+        Seconds that controller and ranks have to come up; the time that jobs wait in
+        a queue does not count.
     detach
         Leave the cluster running when this process ends; later, end it by
         ``Cluster.attach(cluster_id=...).client.shutdown(hub=True)``. Otherwise the
@@ -81,6 +87,7 @@ class Cluster(Reachable):
         launcher: str = "mpi",
         cluster_id: str | None = None,
         profile: str | None = None,
+        launcher_options: Mapping[str, Any] | None = None,
         mpi_args: Sequence[str] = (),
         interface: str | None = None,
         start_timeout: float = 120.0,
@@ -89,7 +96,7 @@ class Cluster(Reachable):
         self._shape = Shape.of(num_workers, subworld_size, workers_per_world)
         name = checked_id(cluster_id or f"livn-{uuid.uuid4().hex[:8]}")
         super().__init__(name, subworld_size, owned=True)
-        self._launcher = choose_launcher(launcher, mpi_args)
+        self._launcher = choose_launcher(launcher, mpi_args, launcher_options)
         self._interface = interface and checked_interface(interface)
         self._profile = profile
         self._detach = detach
@@ -178,7 +185,7 @@ class Cluster(Reachable):
             raise ClusterLost(f"{self!r} was stopped; make another Cluster")
         if self._processes is not None or not self.owned:
             return self
-        require(self._shape.num_ranks)
+        self._launcher.require(self._shape.num_ranks)
         deadline = time.monotonic() + self._start_timeout
         directory = profile_directory(self._profile, create=True)
         claim(directory, self.cluster_id)
@@ -196,7 +203,7 @@ class Cluster(Reachable):
             names = [self.launch_world() for _ in range(self._shape.num_worlds)]
             information = read_connection(directory, self.cluster_id)
             self._connection = Connection(information, self.cluster_id)
-            self._await_worlds(names, deadline)
+            self._await_worlds(names, deadline, tell=True)
             topology.check_versions(self.ranks(), software())
             self._connection.activate()
         except BaseException:
@@ -280,7 +287,7 @@ class Cluster(Reachable):
         VersionMismatch
             If its ranks run other software than this process.
         """
-        self._await_worlds([name], time.monotonic() + self._start_timeout)
+        self._await_worlds([name])
         topology.check_versions(self._members[name], software())
 
     def stop_world(self, name: str, *, force: bool = False) -> None:
@@ -299,6 +306,21 @@ class Cluster(Reachable):
     def members(self, world: str) -> tuple[topology.Rank, ...]:
         """Tell the ranks of a world that was started here, whether or not they live."""
         return self._members.get(world, ())
+
+    @property
+    def jobs(self) -> dict[str, str]:
+        """Ids of the batch system's jobs by world; empty if there are none."""
+        worlds = {} if self._processes is None else self._processes.worlds
+        return {name: each.job for name, each in worlds.items() if each.job}
+
+    @property
+    def status(self) -> dict[str, str]:
+        """What each world that was started here does, as "job 17 pending (Priority)".
+
+        Batch systems are not asked for this, so what they said may be 30 s old.
+        """
+        worlds = {} if self._processes is None else self._processes.worlds
+        return {name: each.status for name, each in worlds.items()}
 
     @property
     def starts_worlds(self) -> bool:
@@ -320,13 +342,15 @@ class Cluster(Reachable):
         """
         return None if self._processes is None else self._processes.exit_code(world)
 
-    def why_ended(self, world: str) -> str:
+    def why_ended(self, world: str, struck: Collection[int] = ()) -> str:
         """Tell which rank of a world ended first, and how.
 
         Parameters
         ----------
         world
             Its name.
+        struck
+            Ranks that were killed since, because the world was lost.
 
         Returns
         -------
@@ -338,7 +362,11 @@ class Cluster(Reachable):
             return ""
         log = self._processes.recent_log(world)
         pids = {rank.pid: rank.rank for rank in self.members(world)}
-        return cause(log, self.exit_code(world), pids)
+        process = self._processes.worlds.get(world)
+        if process is not None and (why := process.why):
+            return why
+        why = cause(log, self.exit_code(world), pids, struck)
+        return f"{why} (job {process.job})" if why and process and process.job else why
 
     def last_words(self, world: str) -> list[dict[str, Any]]:
         """Read what ranks of a world wrote before they ended themselves.
@@ -384,11 +412,13 @@ class Cluster(Reachable):
             )
         return self._processes
 
-    def _await_worlds(self, names: list[str], deadline: float) -> None:
+    def _await_worlds(
+        self, names: list[str], deadline: float | None = None, *, tell: bool = False
+    ) -> None:
         processes = self._own()
         size = self._shape.world_size
-        watch = lambda: processes.check(names)
-        if not self._connected().await_worlds(names, size, deadline, watch):
+        watch = Waiting(processes, names, self._start_timeout, deadline, tell=tell)
+        if not self._connected().await_worlds(names, size, watch):
             raise PreflightError(
                 f"Not all engines registered within {self._start_timeout:g} s. "
                 f"{processes.log_tail(None, 30)}"

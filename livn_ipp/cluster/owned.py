@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from livn_ipp.cluster.environment import engine_environment, one_host
-from livn_ipp.cluster.launchers import Launcher
+from livn_ipp.cluster.launchers import Launcher, WorldProcess
 from livn_ipp.cluster.lease import Lease
 from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
 from livn_ipp.cluster.profile import connection_file
@@ -71,12 +71,17 @@ class OwnedProcesses:
         self._ended = False
         self._cleaned = False
         self._controller: Started | None = None
-        self._worlds: dict[str, Started] = {}
+        self._worlds: dict[str, WorldProcess] = {}
         self._connection_files = [
             connection_file(profile_dir, cluster_id, role)
             for role in ("client", "engine")
         ]
-        self._lease = Lease(self.marks, self._connection_files) if lease else None
+        self._files = [
+            *self._connection_files,
+            *launcher.files(profile_dir, cluster_id),
+        ]
+        last_will = launcher.last_will(self.marks)
+        self._lease = Lease(self.marks, self._files, last_will) if lease else None
 
     @property
     def client_file(self) -> Path:
@@ -130,10 +135,9 @@ class OwnedProcesses:
         environment["IPP_PROFILE_DIR"] = str(self.profile_dir)
         environment["IPP_CLUSTER_ID"] = self.cluster_id
         environment["IPP_CONNECTION_INFO"] = self._connection_files[1].read_text()
-        command = self._launcher.command(size)
         with self._lock:
             self._refuse_if_ended()
-            self._worlds[name] = Started(command, environment, self.log(name))
+            self._worlds[name] = self._launcher.start(size, environment, self.log(name))
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -164,19 +168,25 @@ class OwnedProcesses:
             ("controller", self._controller),
             *((name, self._world(name)) for name in worlds),
         ):
-            if process is not None and process.exit_code is not None:
+            if process is not None and (trouble := process.trouble):
                 what = "controller" if name == "controller" else f"world {name}"
                 raise PreflightError(
-                    f"The {what} ended with exit code {process.exit_code} while the "
-                    f"cluster started. Its command was\n{' '.join(process.command)}\n"
+                    f"The {what} {trouble} while the cluster started. Its command was\n"
+                    f"{' '.join(process.command)}\n"
                     f"and its log ends:\n{tail(process.log) or '(empty)'}"
                 )
 
-    def _world(self, name: str) -> Started:
+    def _world(self, name: str) -> WorldProcess:
         process = self._worlds.get(name)
         if process is None:
             raise PreflightError(f"World {name} was ended while it started")
         return process
+
+    @property
+    def worlds(self) -> dict[str, WorldProcess]:
+        """What starts the ranks of each world, by the worlds' names."""
+        with self._lock:
+            return dict(self._worlds)
 
     def exit_code(self, name: str) -> int | None:
         """Tell how a world ended by itself; None if it runs or is not known."""
@@ -204,11 +214,8 @@ class OwnedProcesses:
                     f"No world {name!r}; there are {', '.join(self._worlds) or 'none'}"
                 )
             process = self._worlds.pop(name)
-        # Asked alone, mpiexec ends the ranks, and each rank's nanny lives long enough
-        # to tell the hub; without that it would take the heartbeat's 6 s.
         grace = _FORCED_GRACE if force else _GRACE
-        end({**self.marks, WORLD: name}, first=process.pid, grace=grace)
-        process.reap()
+        process.end({**self.marks, WORLD: name}, grace)
 
     def end(self) -> None:
         """End all processes; may be called at any time, and again."""
@@ -222,9 +229,9 @@ class OwnedProcesses:
                 self._cleaned = True
 
     def _clean_up(self) -> None:
-        processes = [self._controller, *self._worlds.values()]
+        self._launcher.end_all(self.marks)
         gone = end(self.marks)
-        for process in processes:
+        for process in (self._controller, *self._worlds.values()):
             if process is not None:
                 process.reap()
         if gone and self._lease is not None:
@@ -232,7 +239,7 @@ class OwnedProcesses:
         directory = self.profile_dir / "log"
         logs = directory.glob(f"{self.cluster_id}-*.log")
         engines = directory / f"engines{self.cluster_id}.json"  # by ipyparallel
-        for file in (*self._connection_files, *logs, engines):
+        for file in (*self._files, *logs, engines):
             with contextlib.suppress(OSError):
                 file.unlink()
 

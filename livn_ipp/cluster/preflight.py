@@ -11,9 +11,10 @@ from livn_ipp.cluster.mpi import check_mpi
 from livn_ipp.errors import PreflightError
 from livn_ipp.types import Finding
 
-__all__ = ["findings", "require"]
+__all__ = ["findings", "require", "require_packages"]
 
 _RANK_MEMORY = 150e6  # bytes: an engine, its nanny, NEURON and a small network
+_PACKAGES = ("mpi4py", "ipyparallel", "ipykernel")
 _CONTROLLER_MEMORY = 150e6  # bytes, for its nine processes
 
 
@@ -28,9 +29,7 @@ def findings() -> list[Finding]:
     return [
         _python(),
         *check_mpi()[1],
-        _package("mpi4py"),
-        _package("ipyparallel"),
-        _package("ipykernel"),
+        *(_package(name) for name in _PACKAGES),
         Finding("cores", f"{usable_cores()} usable"),
         _memory(),
         _temporary_directory(),
@@ -51,6 +50,18 @@ def require(ranks: int) -> None:
         Naming all that is missing, and what to do about it.
     """
     _refuse([*findings(), _memory_for(ranks)])
+
+
+def require_packages() -> None:
+    """Refuse to control ranks on other machines from one that lacks something.
+
+    Raises
+    ------
+    PreflightError
+        As :func:`require` does; MPI and memory are the other machines' affair.
+    """
+    packages = [_package(name) for name in _PACKAGES]
+    _refuse([_python(), *packages, _temporary_directory()])
 
 
 def _refuse(found: Iterable[Finding]) -> None:

@@ -52,7 +52,11 @@ class DistributedEnv(Calls, Configuration, Queries):
     workers_per_world
         Workers that share one MPI job, or ``"all"``; one isolates a crash best.
     launcher
-        How engines are started.
+        How engines are started: "mpi", or "slurm", "pbs", "sge" or "lsf" for a job of a
+        batch system for each world.
+    launcher_options
+        Of a batch system: queue, time limit and so on; see
+        :class:`livn_ipp.cluster.launchers.options.BatchOptions`.
     transport
         ``"ipp"``, ``"mpi"``, ``"local"`` (no cluster, serial) or ``"auto"``.
     backend
@@ -85,6 +89,7 @@ class DistributedEnv(Calls, Configuration, Queries):
         cluster_id: str | None = None,
         workers_per_world: int | Literal["all"] = 1,
         launcher: str = "mpi",
+        launcher_options: Mapping[str, Any] | None = None,
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
         **limits: Unpack[LimitOptions],
@@ -99,6 +104,7 @@ class DistributedEnv(Calls, Configuration, Queries):
             {"client": client, "profile": profile, "cluster_id": cluster_id},
             workers_per_world,
             launcher,
+            launcher_options,
         )
         self.subworld_size = 1 if subworld_size is None else subworld_size
         if self.subworld_size < 1:
