@@ -60,6 +60,8 @@ class Board:
         self._workers: dict[int, Held] = {}
         self._expected: set[int] = set()
         """Workers that were lost and whose replacement is on its way."""
+        self._laggards: set[int] = set()
+        """Workers whose last incarnation could not take the configuration."""
         self._log: list[wire.Entry] = list(log)
         self._epochs: deque[Epoch] = deque([Epoch()])
         self._retries: dict[Pin, Queue] = {}

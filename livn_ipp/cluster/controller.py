@@ -37,7 +37,7 @@ from livn_ipp.cluster.events import (
     WorkerJoined,
     WorkerStuck,
 )
-from livn_ipp.cluster.records import Call, Epoch, Parcel, Session, Setter
+from livn_ipp.cluster.records import Call, Epoch, Parcel, Pin, Session, Setter
 from livn_ipp.cluster.records import Worker as Held
 from livn_ipp.errors import (
     CallCancelled,
@@ -145,7 +145,7 @@ class Controller(Board):
             case ShutDown():
                 self._workers.clear()
                 self._expected.clear()
-                self._last_loss = "the environment was shut down"
+                self._last_loss = event.reason
         self._advance()
         out, self._out = self._out, []
         return out
@@ -284,11 +284,14 @@ class Controller(Board):
 
     def _drop_pinned(self, index: int) -> None:
         """End the calls that only a worker may run that takes no more."""
-        pin = ("worker", index)
-        queues = [epoch.pinned.pop(pin, []) for epoch in self._epochs]
-        for _, _, call in itertools.chain(*queues, self._retries.pop(pin, [])):
+        for call in self._unqueue(("worker", index)):
             if not call.ended:
                 self._reject(call, outcomes.lost(call, index))
+
+    def _unqueue(self, pin: Pin) -> list[Call]:
+        """Take the calls that only one may run off their queues."""
+        queues = [epoch.pinned.pop(pin, []) for epoch in self._epochs]
+        return [c for _, _, c in itertools.chain(*queues, self._retries.pop(pin, []))]
 
     def _replace_stuck(self, event: WorkerStuck) -> None:
         worker = self._workers.get(event.worker)
@@ -306,6 +309,16 @@ class Controller(Board):
         self._expected.add(index)
         self._lose(index, reason)
         self._out.append(Replace(index, reason))
+
+    def _replace_laggard(self, index: int, reason: str) -> None:
+        """Replace a worker that cannot take the configuration; give up the second."""
+        if index not in self._laggards:
+            self._laggards.add(index)
+            self._replace(index, reason)
+        else:
+            self._laggards.discard(index)
+            self._lose(index, reason)
+            self._out.append(Release(index))
 
     # Sessions
 
@@ -369,6 +382,8 @@ class Controller(Board):
             self._reject(call, error)
 
     def _steps(self, number: int) -> list[Call]:
+        """Take the steps of a session that have not ended off their queues."""
+        self._unqueue(("session", number))
         return [call for call in self._calls.values() if call.request.session == number]
 
     # Answers
@@ -379,11 +394,16 @@ class Controller(Board):
             return  # a late answer of a worker that was given up
         parcel = worker.parcels.popleft()
         for item, answer in zip(parcel.items, reply.answers, strict=True):
+            # A worker that could not follow the log is of no use, nor is what it did
+            # after that.
+            useless = self._workers.get(index) is not worker
             match item:
                 case wire.Call():
-                    self._end_call(index, worker, item, answer)
+                    outcome = wire.StoppedCall() if useless else answer
+                    self._end_call(index, worker, item, outcome)
                 case wire.Apply() | wire.Rebuild():
-                    self._end_setter(index, item, answer)
+                    if not useless:
+                        self._end_setter(index, item, answer)
                 case wire.Ask():
                     self._end_question(index, item, answer)
 
@@ -431,13 +451,17 @@ class Controller(Board):
         ):
             setter.waiting.discard(index)
             if isinstance(answer, wire.Failed) and setter.error is not None:
-                self._replace(index, "it could not be rebuilt after a setter failed")
+                self._replace_laggard(
+                    index, "it could not be rebuilt after a setter failed"
+                )
             elif isinstance(answer, wire.Failed):
                 setter.failures[index] = answer
         elif isinstance(answer, wire.Failed):
-            # It could not follow a log that the others followed: it is of no use.
+            # It could not follow a log that the others followed.
             error = outcomes.error_of(answer, index)
-            self._replace(index, f"replaying the config log failed: {error}")
+            self._replace_laggard(index, f"replaying the config log failed: {error}")
+        else:
+            self._laggards.discard(index)
 
     def _end_question(self, index: int, item: wire.Ask, answer: object) -> None:
         self._questions.pop(item.id, None)

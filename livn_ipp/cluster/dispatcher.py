@@ -66,6 +66,9 @@ class Listener(Protocol):
     def abandoned(self, worker: int, reason: str) -> None:
         """Hear that a worker that was expected will not come."""
 
+    def collapsed(self, reason: str) -> None:
+        """Hear that no worker can be reached any more, and none will come."""
+
     def progressed(self, worker: int, progress: wire.Progress) -> None:
         """Hear how far a running call has come."""
 
@@ -300,6 +303,10 @@ class Dispatcher:
     def abandoned(self, worker: int, reason: str) -> None:
         """Take in that a worker will not come."""
         self._post(events.WorkerAbandoned(worker, reason))
+
+    def collapsed(self, reason: str) -> None:
+        """Take in that no worker can be reached any more, and none will come."""
+        self._post(events.ShutDown(reason))
 
     def progressed(self, worker: int, progress: wire.Progress) -> None:
         """Take a running call's progress in."""

@@ -215,7 +215,9 @@ class CancelCalls:
 
 @dataclass(frozen=True, slots=True)
 class ShutDown:
-    """The user ended it all."""
+    """It is all over: the user ended it, or what workers are reached by is gone."""
+
+    reason: str = "the environment was shut down"
 
 
 Event = (
