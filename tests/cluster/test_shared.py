@@ -1,14 +1,21 @@
 """Large messages through shared memory: right, fast, and nothing left behind."""
 
+import contextlib
+import gc
 import os
+import time
 from pathlib import Path
 
 import numpy as np
+import promises
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livn_ipp.cluster import shared, wire
+from livn_ipp.cluster.processes import marked
+from livn_ipp.cluster.scratch import SHARED_MEMORY
 from livn_ipp.cluster.shared import Inbox, offer
 
 LARGE = [b"head", bytes(300_000), memoryview(b"tail")]
@@ -115,3 +122,87 @@ def test_a_cut_file_is_told(inbox):
     os.truncate(file, 1000)
     with pytest.raises(OSError, match="has 1000 bytes"):
         inbox.take(message)
+
+
+class Large(promises.Echo):
+    """Answers with so many numbers."""
+
+    def __call__(self, run, env):
+        return np.ones(run[0]) if env.comm.rank == 0 else None
+
+
+def resident(processes):
+    sizes = {}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            sizes[process.pid] = process.memory_info().rss
+    return sizes
+
+
+def settled(ready, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not ready() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return ready()
+
+
+@pytest.mark.cluster
+def test_nothing_is_kept_of_results_that_were_read(cluster_2x2):
+    with promises.environment(cluster=cluster_2x2, subworld_size=2) as env:
+        transport = env._dispatcher.transport
+        inbox, client = Path(transport._inbox.path), transport._client
+        assert inbox.parent == SHARED_MEMORY
+        env(Large(), [10**7, 10**7])  # memory that is set up once
+        everyone = [psutil.Process(), *marked(cluster_2x2._processes.marks)]
+        sizes = resident(everyone)
+        for _ in range(5):
+            (numbers,) = env(Large(), [10**7])
+            assert numbers.sum() == 10**7
+            numbers[0] = 2
+        del numbers
+        gc.collect()
+        # One of its keys names no message.
+        messages = lambda: client.metadata.keys() - {"submitted"}
+        kept = lambda: (*client.history, *client.results, *messages())
+        assert settled(lambda: not kept())
+        assert [path.name for path in inbox.iterdir()] == ["owner"]
+        grown = {
+            pid: size - sizes.get(pid, size)
+            for pid, size in resident(everyone).items()
+            if size - sizes.get(pid, size) > 20e6
+        }
+        assert not grown
+    assert not inbox.exists()
+
+
+CLIENT = """
+import os, signal, sys, time
+import numpy as np
+from livn_ipp.env.distributed import DistributedEnv
+sys.path.insert(0, {tests!r})
+import cloudpickle, promises
+cloudpickle.register_pickle_by_value(promises)
+
+class Large(promises.Echo):
+    def __call__(self, run, env):
+        return np.ones(run[0]) if env.comm.rank == 0 else None
+
+env = promises.environment(num_workers=2, subworld_size=1).init()
+inbox = env._dispatcher.transport._inbox
+calls = [env.submit(Large(), 10**6) for _ in range(400)]
+calls[3].result()
+take, taken = inbox.take, []
+inbox.take = lambda message: time.sleep(60)
+time.sleep(0.3)
+print(inbox.path, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.cluster
+def test_nothing_is_left_when_the_client_is_killed(case):
+    process = case.start(CLIENT.format(tests=str(Path(__file__).parents[1])))
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == -9, err
+    assert case.left(40) == []
+    assert settled(lambda: not Path(out.strip()).exists())
