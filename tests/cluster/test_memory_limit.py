@@ -1,5 +1,6 @@
 """Bounds on the memory of ranks, and on the size of what they send."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 
 from livn_ipp.cluster import memory, results
 from livn_ipp.cluster.causes import last_words
+from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.results import check_size
-from livn_ipp.errors import ResultTooLarge, WorkerLost
+from livn_ipp.errors import ResultTooLarge, WorkerLost, WorkerMemoryError
 
 MB = 10**6
 
@@ -107,3 +109,37 @@ def test_a_result_that_is_too_large_is_told_and_the_worker_lives_on():
         with pytest.raises(ResultTooLarge, match="and max_result allows"):
             env(promises.Echo(), [bytes(200_000)])
         assert env(promises.Echo(), [7]) == [7]
+
+
+def eat(run, env):
+    """Take memory on one rank, while C code keeps the interpreter."""
+    if env.comm.rank == 1:
+        Path(run[0]).write_text(str(time.time()))
+        food = ctypes.create_string_buffer(600 * MB)
+        ctypes.PyDLL(None).sleep(30)
+        del food
+    env.comm.barrier()
+
+
+@pytest.mark.cluster
+def test_a_call_that_takes_too_much_fails_once_and_its_worker_comes_back(tmp_path):
+    note = tmp_path / "began"
+    with (
+        Cluster(num_workers=2, subworld_size=2) as cluster,
+        promises.environment(
+            cluster=cluster, subworld_size=2, memory_limit=400 * MB
+        ) as env,
+    ):
+        call = env.submit(eat, str(note), worker=1)
+        with pytest.raises(WorkerMemoryError, match=r"rank 1 .* memory_limit") as told:
+            call.result(60)
+        seconds = time.time() - float(note.read_text())
+        print(f"from crossing to error: {seconds:.2f} s")
+        assert seconds < 10
+        assert call.attempts == 1
+        assert told.value.rss >= 380 * MB
+        assert told.value.limit == 400 * MB
+        assert isinstance(told.value, (MemoryError, WorkerLost))
+        assert env(promises.Echo(), [1, 2, 3]) == [1, 2, 3]
+        # The worker that takes its place has the same index.
+        assert env.submit(promises.Echo(), 4, worker=1).result(60) == 4
