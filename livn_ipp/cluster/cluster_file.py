@@ -30,8 +30,10 @@ class ClusterFile:
         Name of the cluster.
     num_workers, subworld_size, workers_per_world
         Its shape, as it was started.
-    launcher, arguments
-        How its worlds are started, and further arguments for that.
+    launcher, arguments, options
+        How its worlds are started, and further arguments and options for that.
+    interface
+        Address that the controller listens on.
     profile_dir
         Directory of the IPython profile with its logs.
     marks
@@ -62,6 +64,8 @@ class ClusterFile:
     workers_per_world: int
     launcher: str
     arguments: tuple[str, ...]
+    options: Mapping[str, Any]
+    interface: str
     profile_dir: str
     marks: Mapping[str, str]
     client: Mapping[str, Any]
@@ -74,7 +78,7 @@ class ClusterFile:
     def write(self, path: Path) -> None:
         """Write the file, readable by its owner only."""
         content = {"format": _FORMAT, **dataclasses.asdict(self)}
-        write_private(path, json.dumps(content, indent=1).encode())
+        write_private(path, json.dumps(content, indent=1, default=str).encode())
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -2,14 +2,18 @@
 
 import contextlib
 import itertools
+import json
+import platform
 import time
 import uuid
 import weakref
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
 from livn_ipp.cluster.causes import cause, last_words
+from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
 from livn_ipp.cluster.owned import OwnedProcesses
@@ -17,6 +21,7 @@ from livn_ipp.cluster.probe import software
 from livn_ipp.cluster.profile import (
     checked_id,
     claim,
+    listens,
     profile_directory,
     read_connection,
 )
@@ -67,9 +72,12 @@ class Cluster(Reachable):
         Seconds that controller and ranks have to come up; the time that jobs wait in
         a queue does not count.
     detach
-        Leave the cluster running when this process ends; later, end it by
-        ``Cluster.attach(cluster_id=...).client.shutdown(hub=True)``. Otherwise the
-        cluster ends with this process, even if that is killed.
+        Leave the cluster running when this process ends; find it again by
+        :meth:`from_file`. Otherwise it ends with this process, even if that is killed.
+    file
+        Where to write the cluster file, which tells other processes how to find, join
+        or end the cluster; by default in the profile's directory. It holds keys, so
+        only its owner can read it, and goes with the cluster.
 
     Examples
     --------
@@ -92,14 +100,22 @@ class Cluster(Reachable):
         interface: str | None = None,
         start_timeout: float = 120.0,
         detach: bool = False,
+        file: str | Path | None = None,
     ) -> None:
+        self._launcher = choose_launcher(launcher, mpi_args, launcher_options)
+        if num_workers is None and launcher != "mpi":
+            raise ConfigError(
+                f"launcher={launcher!r} needs num_workers: this machine's cores do not "
+                f"tell how many there should be elsewhere"
+            )
         self._shape = Shape.of(num_workers, subworld_size, workers_per_world)
         name = checked_id(cluster_id or f"livn-{uuid.uuid4().hex[:8]}")
         super().__init__(name, subworld_size, owned=True)
-        self._launcher = choose_launcher(launcher, mpi_args, launcher_options)
         self._interface = interface and checked_interface(interface)
         self._profile = profile
         self._detach = detach
+        self._wanted_file = None if file is None else Path(file).absolute()
+        self._started_by = (launcher, tuple(mpi_args), dict(launcher_options or {}))
         self._start_timeout = start_timeout
         self._processes: OwnedProcesses | None = None
         self._finalizer: Any = None
@@ -165,6 +181,100 @@ class Cluster(Reachable):
             raise
         return self
 
+    @classmethod
+    def from_file(cls, file: str | Path, *, start_timeout: float = 30.0) -> Self:
+        """Find a cluster that another process started, by its cluster file.
+
+        Parameters
+        ----------
+        file
+            Path of the file; :attr:`file` of the cluster.
+        start_timeout
+            Seconds that engines have to register, in case they still start.
+
+        Returns
+        -------
+        Cluster
+            Not owned: :meth:`stop` leaves it running, :meth:`shutdown` ends it. On the
+            machine where it was started it can start and end worlds as well.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file.
+        ClusterLost
+            If the cluster has ended, and left the file behind.
+        VersionMismatch
+            If engines run other software than this process.
+        """
+        path = Path(file).absolute()
+        told = ClusterFile.read(path)
+        if not listens(dict(told.client)):
+            raise ClusterLost(
+                f"The controller of {told.describe()} has ended; {path} is a leftover. "
+                f"Remove it and start another cluster"
+            )
+        self = cls(
+            told.num_workers,
+            told.subworld_size,
+            workers_per_world=told.workers_per_world,
+            launcher=told.launcher,
+            launcher_options=told.options or None,
+            mpi_args=told.arguments,
+            cluster_id=told.cluster_id,
+            start_timeout=start_timeout,
+            file=path,
+        )
+        self.owned, self.file = False, path
+        try:
+            self._connection = Connection(dict(told.client), self.cluster_id)
+            self._connection.await_complete(time.monotonic() + start_timeout)
+            topology.check_versions(self.ranks(), software())
+            if told.host == platform.node():
+                self._adopt(told)
+            self._connection.activate()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _adopt(self, told: ClusterFile) -> None:
+        self._members |= self.worlds
+        self._processes = OwnedProcesses(
+            self.cluster_id,
+            Path(told.profile_dir),
+            self._launcher,
+            lease=False,
+            interface=told.interface,
+            files=(self.file, self.journal) if self.file else (),
+            marks=told.marks,
+        )
+        self._processes.adopt(self._members)
+        first = self._processes.next_world()
+        self._world_names = (f"w{number}" for number in itertools.count(first))
+
+    def _write_file(self, directory: Path) -> None:
+        processes = self._own()
+        launcher, arguments, options = self._started_by
+        assert self.file is not None
+        self.journal.unlink(missing_ok=True)  # of a former cluster of this name
+        ClusterFile(
+            cluster_id=self.cluster_id,
+            num_workers=self._shape.num_workers,
+            subworld_size=self._shape.subworld_size,
+            workers_per_world=self._shape.workers_per_world,
+            launcher=launcher,
+            arguments=arguments,
+            options=options,
+            interface=self._interface or self._launcher.address,
+            profile_dir=str(directory),
+            marks=processes.marks,
+            client=json.loads(processes.client_file.read_text()),
+            engine=json.loads(processes.engine_file.read_text()),
+            software=software(),
+            detached=self._detach,
+        ).write(self.file)
+
     def start(self) -> Self:
         """Start controller and worlds, and wait until every rank is registered.
 
@@ -189,12 +299,14 @@ class Cluster(Reachable):
         deadline = time.monotonic() + self._start_timeout
         directory = profile_directory(self._profile, create=True)
         claim(directory, self.cluster_id)
+        self.file = self._wanted_file or default_path(directory, self.cluster_id)
         self._processes = OwnedProcesses(
             self.cluster_id,
             directory,
             self._launcher,
             lease=not self._detach,
             interface=self._interface or self._launcher.address,
+            files=(self.file, self.journal),
         )
         if not self._detach:
             self._finalizer = weakref.finalize(self, self._processes.end)
@@ -206,6 +318,7 @@ class Cluster(Reachable):
             self._await_worlds(names, deadline, tell=True)
             topology.check_versions(self.ranks(), software())
             self._connection.activate()
+            self._write_file(directory)
         except BaseException:
             self.stop()
             raise
@@ -219,8 +332,23 @@ class Cluster(Reachable):
         self._stopped = True
         if self._connection is not None:
             self._connection.close()
+        if self._processes is not None and self.owned:
+            self._processes.end()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    def shutdown(self) -> None:
+        """End the cluster and all its processes, whoever started it."""
+        if self._processes is None and not self._stopped:
+            with contextlib.suppress(Exception):  # it is gone already
+                self.client.shutdown(hub=True)
+        self.stop()
         if self._processes is not None:
             self._processes.end()
+
+    def disown(self) -> None:
+        """Leave the cluster to another process."""
+        self.owned, self._processes = False, None
         if self._finalizer is not None:
             self._finalizer.detach()
 
@@ -240,7 +368,7 @@ class Cluster(Reachable):
         """Whether its controller runs; cheap enough to look at every second."""
         if self._stopped or self._connection is None:
             return False
-        if self._processes is not None:
+        if self._processes is not None and self.owned:
             return self._processes.controller_runs
         return self._connection.answers
 
@@ -321,6 +449,11 @@ class Cluster(Reachable):
         """
         worlds = {} if self._processes is None else self._processes.worlds
         return {name: each.status for name, each in worlds.items()}
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of each world that it starts."""
+        return self._shape.world_size
 
     @property
     def starts_worlds(self) -> bool:

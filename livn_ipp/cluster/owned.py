@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from livn_ipp.cluster.environment import engine_environment, one_host
+from livn_ipp.cluster.found import FoundWorld
 from livn_ipp.cluster.launchers import Launcher, WorldProcess
 from livn_ipp.cluster.lease import Lease
 from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
@@ -49,6 +50,10 @@ class OwnedProcesses:
         Whether to end everything when this process is gone.
     interface
         Address that the controller listens on; "*" for all that this machine has.
+    files
+        Further files to remove at the end.
+    marks
+        Those of a cluster that another process started.
     """
 
     def __init__(
@@ -59,10 +64,12 @@ class OwnedProcesses:
         *,
         lease: bool,
         interface: str = LOOPBACK,
+        files: Sequence[Path] = (),
+        marks: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.profile_dir = profile_dir
-        self.marks = {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"}
+        self.marks = dict(marks or {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"})
         self._launcher = launcher
         self._interface = interface
         self._owner = os.getpid()
@@ -77,6 +84,7 @@ class OwnedProcesses:
             for role in ("client", "engine")
         ]
         self._files = [
+            *files,
             *self._connection_files,
             *launcher.files(profile_dir, cluster_id),
         ]
@@ -87,6 +95,18 @@ class OwnedProcesses:
     def client_file(self) -> Path:
         """Where clients read how to reach the controller."""
         return self._connection_files[0]
+
+    @property
+    def engine_file(self) -> Path:
+        """Where engines read how to reach the controller."""
+        return self._connection_files[1]
+
+    def adopt(self, worlds: Iterable[str]) -> None:
+        """Look after worlds that another process started."""
+        with self._lock:
+            for name in worlds:
+                marks = {**self.marks, WORLD: name}
+                self._worlds[name] = FoundWorld(marks, self.log(name))
 
     def start_controller(self, deadline: float) -> None:
         """Start the controller and wait until it can be reached.
@@ -138,6 +158,12 @@ class OwnedProcesses:
         with self._lock:
             self._refuse_if_ended()
             self._worlds[name] = self._launcher.start(size, environment, self.log(name))
+
+    def next_world(self) -> int:
+        """Tell a number larger than that of any world that there was."""
+        names = (file.stem for file in self.log("w*").parent.glob(self.log("w*").name))
+        numbers = [name.rpartition("-w")[2] for name in names]
+        return 1 + max((int(each) for each in numbers if each.isdigit()), default=-1)
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -229,8 +255,8 @@ class OwnedProcesses:
                 self._cleaned = True
 
     def _clean_up(self) -> None:
-        self._launcher.end_all(self.marks)
-        gone = end(self.marks)
+        ending = self._launcher.end_all(self.marks)
+        gone = end(self.marks) and ending
         for process in (self._controller, *self._worlds.values()):
             if process is not None:
                 process.reap()

@@ -75,6 +75,7 @@ class Supervisor:
         self._threads: set[threading.Thread] = set()
         self._turns: dict[int, threading.Lock] = {}
         self._starting: set[str] = set()
+        self._guests: set[str] = set()
         self._stillborn: set[str] = set()
 
     @property
@@ -113,7 +114,7 @@ class Supervisor:
             slots = self._fleet.worlds.get(world)
             if slots is None:
                 return
-            if self._cluster.starts_worlds:
+            if self._cluster.starts_worlds and world not in self._guests:
                 orders = self._fleet.lost(world, time.monotonic())
             else:
                 orders = []
@@ -129,6 +130,35 @@ class Supervisor:
             orders = self._fleet.add(workers, time.monotonic())
         self._spawn("livn_ipp starts a world", lambda: self._carry_out(orders))
         return tuple(slot for o in orders if isinstance(o, Start) for slot in o.slots)
+
+    def welcome(self, world: str, workers: int) -> tuple[int, ...]:
+        """Use a world that nobody here ordered; if it is lost, that is for good.
+
+        Returns at once.
+
+        Parameters
+        ----------
+        world
+            Its name; it is complete.
+        workers
+            How many slots it fills.
+
+        Returns
+        -------
+        tuple of int
+            The slots of its workers.
+        """
+        with self._lock:
+            self._guests.add(world)
+            self._starting.add(world)
+            orders = self._fleet.add(workers, time.monotonic())
+        order = next(order for order in orders if isinstance(order, Start))
+        self._spawn("livn_ipp takes a world in", lambda: self._admit(order, world))
+        return order.slots
+
+    def stand_down(self) -> None:
+        """Leave the worlds to another process."""
+        self._closing.set()
 
     def remove(self, slots: Sequence[int]) -> None:
         """Let workers go; a world ends with its last one. Returns at once."""
@@ -262,6 +292,23 @@ class Supervisor:
                 orders = self._fleet.failed(
                     order.berth, why, time.monotonic(), final=final
                 )
+        else:
+            if not orders:
+                self._crew.joined(world, self.worlds.get(world, ()))
+        self._carry_out(orders)
+
+    def _admit(self, order: Start, world: str) -> None:
+        try:
+            self._crew.take_in(world, order.slots)
+            orders = self._ready(order.berth, world)
+        except Exception as error:
+            why = str(error) if isinstance(error, LivnError) else repr(error)
+            with self._lock:
+                self._starting.discard(world)
+                orders = self._fleet.failed(
+                    order.berth, why, time.monotonic(), final=True
+                )
+            self._cluster.refuse_world(world, why)
         else:
             if not orders:
                 self._crew.joined(world, self.worlds.get(world, ()))

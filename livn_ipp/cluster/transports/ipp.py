@@ -1,30 +1,35 @@
 """The transport over ipyparallel engines: targeted messages with our own bytes."""
 
 import contextlib
-import faulthandler
-import platform
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ipyparallel.engine.datapub import publish_data
 from ipyparallel.serialize import deserialize_object
 
-from livn_ipp.cluster import topology, wire, worker
-from livn_ipp.cluster.causes import log_descriptor
+from livn_ipp.cluster import topology, wire
 from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.cluster.journal import Past
 from livn_ipp.cluster.memory import memory_error
-from livn_ipp.cluster.shared import Inbox, offer
+from livn_ipp.cluster.recovered import Recovered
+from livn_ipp.cluster.results import Results
+from livn_ipp.cluster.shared import Inbox
+from livn_ipp.cluster.succession import Found, Refused, Turn
 from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.transports.engine import BOOT, CLOSE, SERVE, SUCCEED
+from livn_ipp.cluster.transports.handover import (
+    Handover,
+    agreed_version,
+    check_alone,
+)
 from livn_ipp.cluster.transports.seats import (
     HubQuestion,
     Seat,
     Seating,
-    differing,
     registered,
 )
 from livn_ipp.errors import ClusterLost, WorkerMemoryError
@@ -49,12 +54,22 @@ class IppTransport:
         Ranks per worker.
     timeout
         Seconds that building the environments may take.
+    past
+        What a former kernel wrote down: its workers are taken over as they are.
+    takeover
+        Whether another process that controls the workers is to lose them.
     """
 
     name = "ipp"
 
     def __init__(
-        self, cluster: Any, subworld_size: int, timeout: float = 300.0
+        self,
+        cluster: Any,
+        subworld_size: int,
+        timeout: float = 300.0,
+        *,
+        past: Past | None = None,
+        takeover: bool = False,
     ) -> None:
         self._cluster = cluster
         self._timeout = timeout
@@ -68,6 +83,13 @@ class IppTransport:
         self._closing = threading.Event()
         self._question: HubQuestion | None = None
         self._inbox: Inbox | None = None
+        self._past = past
+        self._takeover = takeover
+        self._handover: Handover | None = None
+        self._recovered: Recovered | None = None
+        self._awaited: dict[int, Seat] = {}
+        self._surplus: dict[Seat, list[wire.Item]] = {}
+        self._leaving = False
         self.bytes_sent = 0
 
     @property
@@ -75,11 +97,20 @@ class IppTransport:
         """Where each worker runs."""
         return tuple(seat.place for _, seat in sorted(self._seats.items()))
 
+    @property
+    def recovered(self) -> dict[int, CallFuture]:
+        """Futures of the calls that a former kernel had handed out, by their ids."""
+        return {} if self._recovered is None else dict(self._recovered.futures)
+
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
-        """Partition the worlds and build an environment on every rank."""
+        """Partition the worlds and build an environment on every rank, or find it."""
         self._listener = listener
         ranks = self._cluster.ranks()
         places = topology.workers(ranks, self._subworld_size)
+        if self._cluster.outlives:
+            check_alone(self._cluster.journal, self._past, takeover=self._takeover)
+            new = Past(self._subworld_size, wire.dumps(factory))
+            self._handover = Handover(self._cluster.journal, self._past or new)
         self._client = self._cluster.connect()
         self._question = HubQuestion(self._client)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
@@ -87,13 +118,18 @@ class IppTransport:
         self._inbox = Inbox()
         self._seating = Seating(
             self._client,
-            _BOOT,
+            BOOT,
             factory,
             self._subworld_size,
             listener.limits,
             self._timeout,
             self._closing,
+            None if self._handover is None else self._handover.epoch,
         )
+        self._cluster.users.add(self)
+        if self._past is not None:
+            self._take_over(self._past, ranks)
+            return ()
         try:
             seats = self._seating.seat(ranks, places)
         except ClusterLost as error:
@@ -104,9 +140,10 @@ class IppTransport:
         for seat in seats:
             self._seats[seat.place.index] = seat
         for world in dict.fromkeys(place.world for place in places):
-            self._supervisor.settle(
-                world, [place.index for place in places if place.world == world]
-            )
+            slots = [place.index for place in places if place.world == world]
+            self._supervisor.settle(world, slots)
+            if self._handover is not None:
+                self._handover.seated(world, slots)
         self._supervisor.watch()
         return tuple(self._seats)
 
@@ -115,15 +152,19 @@ class IppTransport:
         seat = self._seats.get(worker)
         if seat is None:  # lost; the listener hears of it in a moment
             return
-        frames = wire.pack((parcel, items, self._inbox.path if self._inbox else ""))
+        items = (*self._surplus.pop(seat, ()), *items)
+        turn = Turn(0, parcel, -1)
+        if self._handover is not None:
+            turn = self._handover.turn(seat, parcel, items)
+        frames = wire.pack((turn, items, self._inbox.path if self._inbox else ""))
         leader, others = seat.leader, seat.others
         try:
             if not all(registered(self._client, rank) for rank in seat.ranks):
                 raise LookupError("it has left the cluster")
-            answer = leader.apply_async(_SERVE, *frames)
+            answer = leader.apply_async(SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
-                view.apply_async(_SERVE, *frames)
+                view.apply_async(SERVE, *frames)
         except (LookupError, OSError) as error:  # an engine that is known to be gone
             self._lose(seat, f"an engine is gone ({error!r})")
             return
@@ -138,7 +179,7 @@ class IppTransport:
 
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""
-        if seat := self._seats.get(worker):
+        if seat := self._seats.get(worker) or self._awaited.get(worker):
             self._signal(signal.SIGUSR1, seat.ranks[0])
 
     def replace(self, worker: int, reason: str) -> None:
@@ -158,18 +199,34 @@ class IppTransport:
             self._forget(seat)
         self._supervisor.remove([worker])
 
+    def configured(self, log: Sequence[wire.Entry]) -> None:
+        """Take in that all workers have applied a config log."""
+        if self._handover is not None:
+            self._handover.configured(log)
+
+    def leave(self) -> None:
+        """Disconnect; another kernel finds all as it is, if engines live on."""
+        self._leaving = True
+        self.close()
+
     def close(self) -> None:
         """Give the environments back where engines live on, and disconnect."""
         if self._closing.is_set():
             return
         self._closing.set()
         self._supervisor.close()
+        self._cluster.users.discard(self)
+        if self._handover is not None:
+            self._handover.close(remove=not self._leaving)
+        if self._recovered is not None:
+            self._recovered.close("the environment was shut down")
         if self._inbox is not None:
             self._inbox.close()
         client, self._client = self._client, None
         if client is None:
             return
-        if not self._cluster.owned:
+        lives_on = not self._cluster.owned or self._cluster.outlives
+        if lives_on and not self._leaving:
             with contextlib.suppress(Exception):
                 self._clear_engines(client)
         client.close()
@@ -188,6 +245,8 @@ class IppTransport:
     def joined(self, world: str, slots: Sequence[int]) -> None:
         """Use a world's workers from now on."""
         seats = self._ready.pop(world)
+        if self._handover is not None:
+            self._handover.seated(world, slots)
         for slot in slots:
             self._seats[slot] = seats[slot]
             self._told().joined(slot)
@@ -199,7 +258,12 @@ class IppTransport:
         excess = self._excess(world, slots)
         if self._inbox is not None:
             self._inbox.discard(rank.pid for rank in self._cluster.members(world))
+        if self._handover is not None:
+            self._handover.seated(world, ())
         for slot in slots:
+            self._awaited.pop(slot, None)
+            if self._recovered is not None:
+                self._recovered.gone(slot, reason)
             seat = self._seats.get(slot)
             if seat is not None and seat.place.world == world:
                 del self._seats[slot]
@@ -213,10 +277,12 @@ class IppTransport:
 
     def collapsed(self, reason: str) -> None:
         """Forget every worker."""
-        reason = f"cluster {self._cluster.cluster_id} is gone: {reason}"
-        for slot in list(self._seats):
-            del self._seats[slot]
-            self._told().lost(slot, reason)
+        self._seats.clear()
+        self._awaited.clear()
+        if self._recovered is not None:
+            self._recovered.close(reason)
+        name = self._cluster.cluster_id or "(default)"
+        self._told().collapsed(f"cluster {name} is gone: {reason}")
 
     def strike(self, world: str, *, hung: bool) -> set[int]:
         """Kill a world's ranks through their nannies, wherever they run."""
@@ -230,6 +296,83 @@ class IppTransport:
     def answers(self) -> bool:
         """Tell whether the hub answers questions."""
         return self._question is None or self._question.answered()
+
+    # Taking over what a former kernel left
+
+    def _take_over(self, past: Past, ranks: Sequence[topology.Rank]) -> None:
+        """Ask each leader to obey; it answers once it has done all it was sent."""
+        assert self._seating is not None
+        results = Results(self._told().limits.result_memory)
+        self._recovered = Recovered(past.sent.values(), self.stop_call, results)
+        here = topology.worlds(ranks)
+        for world, slots in list(past.worlds.items()):
+            for slot in slots:
+                self._told().expecting(slot)
+            self._supervisor.settle(world, slots)
+            if world not in here:
+                self._supervisor.lost(world, "it ended while no kernel was there")
+                continue
+            places = topology.workers(here[world], self._subworld_size)
+            taken = [replace(p, index=i) for p, i in zip(places, slots, strict=True)]
+            for seat in self._seating.find(here[world], taken):
+                self._awaited[seat.place.index] = seat
+                self._ask_to_obey(seat)
+        for world in here.keys() - past.worlds.keys():
+            self.welcome(world, here[world])
+        self._supervisor.watch()
+
+    def _ask_to_obey(self, seat: Seat) -> None:
+        assert self._handover is not None
+        assert self._inbox is not None
+        for view in (seat.leader, *seat.others):
+            answer = view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
+            if view is seat.leader:
+                answer.add_done_callback(lambda done: self._obeys(seat, done))
+
+    def _obeys(self, seat: Seat, answer: Any) -> None:
+        assert self._handover is not None
+        assert self._inbox is not None
+        slot = seat.place.index
+        if self._awaited.get(slot) is not seat or self._recovered is None:
+            return
+        try:
+            found: Found = wire.unpack(self._inbox.take(answer.get(timeout=0)))
+        except Exception as error:
+            self._lose(seat, f"it could not be taken over: {error}")
+            return
+        self._recovered.found(slot, found.replies.values())
+        self._handover.recovered(slot)
+        version = agreed_version(found, self._past.log if self._past else ())
+        if version is None:
+            self._lose(seat, "its former kernel ended while it was configured")
+            return
+        self._surplus[seat] = [wire.Forget(each) for each in found.pipelines]
+        del self._awaited[slot]
+        self._seats[slot] = seat
+        self._told().joined(slot, version)
+
+    def _superseded(self) -> None:
+        """Leave the workers to another process, which has taken them over."""
+        self._supervisor.stand_down()
+        self._cluster.disown()
+        self._leaving = True
+        self._seats.clear()
+        self._told().collapsed("another controller took over the workers")
+
+    # Worlds that come on request
+
+    def welcome(self, world: str, ranks: Sequence[topology.Rank]) -> None:
+        """Use a world that nobody here ordered."""
+        workers = len(ranks) // self._subworld_size
+        for slot in self._supervisor.welcome(world, workers):
+            self._told().expecting(slot)
+
+    def grow(self, worlds: int) -> None:
+        """Start further worlds; their workers join when they are ready."""
+        workers = self._cluster.world_size // self._subworld_size
+        for _ in range(worlds):
+            for slot in self._supervisor.add(workers):
+                self._told().expecting(slot)
 
     # Inside
 
@@ -249,7 +392,8 @@ class IppTransport:
         """Close the environments of engines that live on, whatever they are doing."""
         leaders = [place.engines[0] for place in self.places]
         engines = [engine for place in self.places for engine in place.engines]
-        closed = client[engines].apply_async(_CLOSE)
+        epoch = None if self._handover is None else self._handover.epoch
+        closed = client[engines].apply_async(CLOSE, epoch)
         deadline = time.monotonic() + _PATIENCE
         while not closed.ready() and time.monotonic() < deadline:
             # One stop for each call that was sent ahead.
@@ -278,8 +422,15 @@ class IppTransport:
         except Exception as error:
             self._lose(seat, str(error).splitlines()[0] if str(error) else repr(error))
             return
-        if seat is self._seats.get(seat.place.index):
-            self._told().replied(seat.place.index, wire.unpack(frames))
+        reply = wire.unpack(frames)
+        if seat is not self._seats.get(seat.place.index):
+            return
+        if isinstance(reply, Refused):
+            self._superseded()
+            return
+        if self._handover is not None:
+            self._handover.received(seat, reply.parcel)
+        self._told().replied(seat.place.index, reply)
 
     def _published(self, seat: Seat, message: dict[str, Any]) -> None:
         index = seat.place.index
@@ -306,84 +457,5 @@ class IppTransport:
         self._seats.pop(seat.place.index, None)
 
     def _forget_history(self, *views: Any) -> None:
-        if len(self._client.history) > 1000:
-            self._client.history.clear()
-            for view in views:
-                view.history.clear()
-
-
-class _Serve:
-    """Runs on an engine; pickled by name, which is short."""
-
-    def __call__(self, *frames: Any) -> Any:
-        parcel, items, inbox = wire.unpack(frames)
-        held = worker.current()
-        answers = held.serve(list(items))
-        if held.subworld.rank != 0:
-            return ()
-        reply = wire.Reply(parcel, answers, held.telemetry.last_words())
-        return offer(wire.pack(reply), inbox)
-
-
-class _Boot:
-    """Runs on an engine: builds its share of a worker and names it for ``%%px``."""
-
-    def __call__(self, *frames: Any) -> Any:
-        from IPython import get_ipython
-        from mpi4py import MPI
-
-        paths, subworld_size, content, fingerprint, limits = wire.unpack(frames)
-        sys.path.extend(path for path in paths if path not in sys.path)
-        # Written by a signal handler in C, whoever holds the interpreter.
-        faulthandler.register(signal.SIGUSR2, file=log_descriptor(), all_threads=True)
-        factory = wire.loads(content)
-        differences = _compare(MPI, factory, fingerprint)
-        if differences:
-            return wire.pack(wire.dumps(([], differences)))
-        failures = worker.boot(factory, MPI.COMM_WORLD, subworld_size, limits)
-        if not failures:
-            held = worker.current()
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGUSR1, lambda *_: held.subworld.request_stop())
-            if held.subworld.rank == 0:
-                held.telemetry.publish = _publish
-            names = {
-                "env": held.env,
-                "comm": held.subworld.comm,
-                "world": MPI.COMM_WORLD,
-            }
-            get_ipython().user_ns.update(names | factory.namespace(held.env))
-        return wire.pack(wire.dumps((failures, [])))
-
-
-def _compare(mpi: Any, factory: Any, fingerprint: dict[str, str]) -> list[str]:
-    """Compare what one rank of each host reads with the controller's; collective."""
-    if not fingerprint:
-        return []
-    on_host = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
-    found: list[str] = []
-    if on_host.rank == 0:
-        try:
-            theirs = factory.fingerprint()
-        except Exception as error:
-            problem = f"unreadable ({type(error).__name__}: {error})"
-            theirs = dict.fromkeys(fingerprint, problem)
-        found = differing(fingerprint, theirs, platform.node())
-    on_host.Free()
-    return [item for items in mpi.COMM_WORLD.allgather(found) for item in items]
-
-
-def _publish(progress: wire.Progress) -> None:
-    publish_data({"livn_ipp": [bytes(frame) for frame in wire.pack(progress)]})
-    # The thread that sends it needs the interpreter, which a simulation holds.
-    time.sleep(0.0005)
-
-
-class _Close:
-    """Runs on an engine that outlives its environment."""
-
-    def __call__(self) -> None:
-        worker.close()
-
-
-_SERVE, _BOOT, _CLOSE = _Serve(), _Boot(), _Close()
+        for each in (self._client, *views):
+            each.history.clear()

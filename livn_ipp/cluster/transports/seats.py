@@ -1,5 +1,6 @@
 """From the ranks of a world to workers: environments are built, views opened."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -73,6 +74,8 @@ class Seating:
         Seconds that building may take.
     closing
         Ends all waiting.
+    epoch
+        The controller's number, if workers are to outlive it.
 
     Attributes
     ----------
@@ -89,6 +92,7 @@ class Seating:
         limits: Limits,
         timeout: float,
         closing: threading.Event,
+        epoch: int | None = None,
     ) -> None:
         self.known: dict[str, topology.Rank] = {}
         self._client = client
@@ -99,7 +103,7 @@ class Seating:
         # The user's own modules are where this process finds them.
         paths = [path for path in sys.path if Path(path).is_dir()]
         self._frames = wire.pack(
-            (paths, subworld_size, wire.dumps(factory), tell(), limits)
+            (paths, subworld_size, wire.dumps(factory), tell(), limits, epoch)
         )
 
     def seat(
@@ -150,12 +154,23 @@ class Seating:
             )
         if failures:
             raise call_error(tuple(failures.values()), aftermath="nothing was built")
-        seats = []
-        for place in places:
-            leader, *others = (self._client[engine] for engine in place.engines)
-            members = tuple(by_engine[engine] for engine in place.engines)
-            seats.append(Seat(place, members, leader, tuple(others)))
-        return seats
+        return [self._open(by_engine, place) for place in places]
+
+    def find(
+        self, ranks: Iterable[topology.Rank], places: Sequence[topology.WorkerPlace]
+    ) -> list[Seat]:
+        """Open views on workers that are there; parameters as for :meth:`seat`."""
+        by_engine = {rank.engine: rank for rank in ranks}
+        self.known |= {rank.uuid: rank for rank in by_engine.values()}
+        self._await_known([by_engine[e] for place in places for e in place.engines])
+        return [self._open(by_engine, place) for place in places]
+
+    def _open(
+        self, by_engine: dict[int, topology.Rank], place: topology.WorkerPlace
+    ) -> Seat:
+        leader, *others = (self._client[engine] for engine in place.engines)
+        members = tuple(by_engine[engine] for engine in place.engines)
+        return Seat(place, members, leader, tuple(others))
 
     def _await_known(self, ranks: Sequence[topology.Rank]) -> None:
         # Ids are given again: an engine that left may still be known by the id of one
@@ -228,11 +243,12 @@ class HubQuestion:
         """Ask or see whether the answer came; False if it has not come for long."""
         now = time.monotonic()
         if self._answer is None or self._answer.done():
-            self._answer = self._client._send(  # noqa: SLF001 - its own way blocks
-                self._client._query_stream,  # noqa: SLF001
-                "queue_request",
-                content={"targets": None, "verbose": False},
-            )
+            with contextlib.suppress(OSError):  # it is being closed
+                self._answer = self._client._send(  # noqa: SLF001 - its own way blocks
+                    self._client._query_stream,  # noqa: SLF001
+                    "queue_request",
+                    content={"targets": None, "verbose": False},
+                )
             self._silent = 0.0
         else:
             # Time in which this process itself stood still does not count.
