@@ -8,6 +8,7 @@ from livn_ipp.errors import ConfigError
 
 __all__ = ["LimitOptions", "Limits"]
 
+_IDLE_RANK: Final = 150_000_000
 _NOT_NEGATIVE: Final = ("grace", "max_retries")
 
 
@@ -124,3 +125,8 @@ def check_limit(name: str, value: Any, *, optional: bool = True) -> None:
         )
     if name in {"max_retries", "max_in_flight"} and not isinstance(value, int):
         raise ConfigError(f"{name} must be a whole number, got {value!r}")
+    if name == "memory_limit" and value < _IDLE_RANK:
+        raise ConfigError(
+            f"memory_limit={value!r} bytes is less than the {_IDLE_RANK / 1e6:.0f} MB "
+            f"that a rank takes before it simulates anything"
+        )

@@ -41,7 +41,7 @@ class MemoryWatch:
         # Isolated and without site: it starts within 20 ms and takes 10 MB.
         program = [sys.executable, "-I", "-S", __file__]
         self._process = subprocess.Popen(
-            [*program, str(os.getpid()), str(limit), str(rank)],
+            [*program, str(os.getpid()), str(int(limit)), str(rank)],
             stdin=subprocess.PIPE,  # its end tells that this process has ended
             stdout=subprocess.DEVNULL,
             stderr=world_log(),

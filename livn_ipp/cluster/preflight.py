@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
 
 from livn_ipp.cluster.environment import available_memory, usable_cores
@@ -11,7 +12,7 @@ from livn_ipp.cluster.mpi import check_mpi
 from livn_ipp.errors import PreflightError
 from livn_ipp.types import Finding
 
-__all__ = ["findings", "require", "require_packages"]
+__all__ = ["findings", "require", "require_packages", "warn_of_memory"]
 
 _RANK_MEMORY = 150e6  # bytes: an engine, its nanny, NEURON and a small network
 _PACKAGES = ("mpi4py", "ipyparallel", "ipykernel")
@@ -62,6 +63,28 @@ def require_packages() -> None:
     """
     packages = [_package(name) for name in _PACKAGES]
     _refuse([_python(), *packages, _temporary_directory()])
+
+
+def warn_of_memory(limit: float, ranks: int) -> None:
+    """Warn if ranks may together take more memory than this machine has.
+
+    Parameters
+    ----------
+    limit
+        Bytes that each may take.
+    ranks
+        How many run on this machine.
+    """
+    available = available_memory()
+    if limit * ranks > available:
+        warnings.warn(
+            f"{ranks} ranks with memory_limit={limit / 1e9:.1f} GB may take "
+            f"{limit * ranks / 1e9:.1f} GB, but {available / 1e9:.1f} GB are "
+            f"available: the system may end one before it reaches its limit, and its "
+            f"call would be run again. A limit of {available / ranks / 1e9:.1f} GB would fit",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _refuse(found: Iterable[Finding]) -> None:

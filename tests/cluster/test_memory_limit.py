@@ -10,11 +10,11 @@ from pathlib import Path
 import promises
 import pytest
 
-from livn_ipp.cluster import memory, results
+from livn_ipp.cluster import memory, preflight, results
 from livn_ipp.cluster.causes import last_words
 from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.results import check_size
-from livn_ipp.errors import ResultTooLarge, WorkerLost, WorkerMemoryError
+from livn_ipp.errors import ConfigError, ResultTooLarge, WorkerLost, WorkerMemoryError
 
 MB = 10**6
 
@@ -143,3 +143,15 @@ def test_a_call_that_takes_too_much_fails_once_and_its_worker_comes_back(tmp_pat
         assert env(promises.Echo(), [1, 2, 3]) == [1, 2, 3]
         # The worker that takes its place has the same index.
         assert env.submit(promises.Echo(), 4, worker=1).result(60) == 4
+
+
+def test_a_limit_that_an_idle_rank_exceeds_is_refused():
+    with pytest.raises(ConfigError, match="memory_limit=1000000 bytes is less than"):
+        promises.environment(transport="local", memory_limit=MB)
+
+
+def test_limits_that_exceed_the_machine_together_are_told(monkeypatch):
+    monkeypatch.setattr(preflight, "available_memory", lambda: 8e9)
+    preflight.warn_of_memory(2e9, ranks=4)
+    with pytest.warns(RuntimeWarning, match=r"may take 9.0 GB, but 8.0 .* 2.7 GB"):
+        preflight.warn_of_memory(3e9, ranks=3)
