@@ -200,6 +200,8 @@ class Subworld:
         return State.LATE if late else State.GOING
 
     def _heed(self, outcome: int) -> None:
+        if outcome < State.LATE:
+            return
         if outcome == State.FAILED:
             raise PeerFailed("another rank of this subworld raised")
         if outcome == State.STOP:
