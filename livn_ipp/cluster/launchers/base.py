@@ -78,8 +78,8 @@ class Launcher(Protocol):
     ) -> WorldProcess:
         """Start `size` engines in one MPI world; returns before they have."""
 
-    def end_all(self, marks: Mapping[str, str]) -> None:
-        """End the worlds of a cluster where its marks are not found: elsewhere."""
+    def end_all(self, marks: Mapping[str, str], /) -> bool:
+        """End worlds where marks are not found, elsewhere; tells if they will end."""
 
     def last_will(self, marks: Mapping[str, str], /) -> tuple[tuple[str, ...], ...]:
         """Name the commands that end those worlds once this process is gone."""

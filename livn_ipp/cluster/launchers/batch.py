@@ -108,12 +108,16 @@ class BatchLauncher:
             log=log,
             command=command,
         )
-        timeout = self._options.queue_timeout
-        return Job(jobs, jobs.submit(script), command, log, timeout)
+        overruling = self._scheduler.overruling.items()
+        without = [
+            name for option, name in overruling if getattr(self._options, option)
+        ]
+        job = jobs.submit(script, without)
+        return Job(jobs, job, command, log, self._options.queue_timeout)
 
-    def end_all(self, marks: Mapping[str, str]) -> None:
-        """Cancel the jobs of a cluster."""
-        self._jobs(marks).cancel_all()
+    def end_all(self, marks: Mapping[str, str]) -> bool:
+        """Cancel the jobs of a cluster; tells if the batch system will."""
+        return self._jobs(marks).cancel_all()
 
     def last_will(self, marks: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
         """Name the command that cancels the jobs of a cluster."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -51,13 +52,15 @@ class Jobs:
         self._last = -_RARELY
         self._interval = _FIRST_LOOK
 
-    def submit(self, script: str) -> str:
+    def submit(self, script: str, without: Sequence[str] = ()) -> str:
         """Submit a script.
 
         Parameters
         ----------
         script
             Its text.
+        without
+            Variables that would overrule it.
 
         Returns
         -------
@@ -69,14 +72,11 @@ class Jobs:
         PreflightError
             If the batch system does not take it; in its own words.
         """
-        # A job that is submitted in a job would take the outer one's limits for its
-        # own.
-        variables = self.scheduler.variables
-        outer = (*variables, "SBATCH_") if "SLURM_" in variables else variables
+        ignored = (*self.scheduler.ignored, *without)
         environment = {
             name: value
             for name, value in standalone(os.environ).items()
-            if name == "SLURM_CONF" or not name.startswith(outer)
+            if name == "SLURM_CONF" or not name.startswith(ignored)
         }
         answer = self._run(self.scheduler.submit, script, environment)
         found = self.scheduler.job_id.search(answer.stdout)
@@ -170,10 +170,16 @@ class Jobs:
             time.sleep(pause)
             pause = min(2.0, 2 * pause)
 
-    def cancel_all(self) -> None:
-        """Ask the batch system to end all jobs of this name."""
-        with contextlib.suppress(PreflightError):
-            self._run(self.last_will)
+    def cancel_all(self) -> bool:
+        """Ask the batch system to end all jobs of this name; tells if it will."""
+        if shutil.which(self.last_will[0]) is None:
+            return True  # nor was anything submitted from here
+        try:
+            answer = self._run(self.last_will)
+        except PreflightError:
+            return False
+        none = self.scheduler.none.search(answer.stderr + answer.stdout)
+        return answer.returncode == 0 or none is not None
 
     @property
     def last_will(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from livn_ipp.cluster.launchers.options import hours_minutes_seconds
@@ -135,8 +135,11 @@ class Scheduler:
         The directive that asks for one core for each of ``{ranks}``.
     time
         Writes a time limit as directives have it.
-    variables
-        Prefixes of the variables that jobs have, of no meaning to other jobs.
+    ignored
+        What variables begin with that tell of the job which this process is in, or
+        would overrule a script's directives.
+    overruling
+        Variables that would overrule what the user asked for, by option.
     """
 
     title: str
@@ -150,7 +153,8 @@ class Scheduler:
     cancel_all: tuple[str, ...]
     resources: str
     time: Callable[[str], str]
-    variables: tuple[str, ...]
+    ignored: tuple[str, ...]
+    overruling: Mapping[str, str] = field(default_factory=dict)
 
 
 def _clock_time(time_limit: str) -> str:
@@ -261,7 +265,15 @@ SCHEDULERS = {
         cancel_all=("scancel", "--name={name}"),
         resources="--ntasks={ranks}",
         time=_clock_time,
-        variables=("SLURM_", "SLURMD_"),
+        ignored=(
+            *("SLURM_", "SLURMD_", "SBATCH_EXPORT", "SBATCH_JOB_NAME"),
+            *("SBATCH_OUTPUT", "SBATCH_OPEN_MODE", "SBATCH_REQUEUE"),
+        ),
+        overruling={
+            "queue": "SBATCH_PARTITION",
+            "time_limit": "SBATCH_TIMELIMIT",
+            "account": "SBATCH_ACCOUNT",
+        },
     ),
     "pbs": Scheduler(
         title="PBS",
@@ -275,7 +287,7 @@ SCHEDULERS = {
         cancel_all=("sh", "-c", "qselect -N {name} | xargs -r qdel"),
         resources="-l select={ranks}:ncpus=1:mpiprocs=1",
         time=_clock_time,
-        variables=("PBS_",),
+        ignored=("PBS_",),
     ),
     "sge": Scheduler(
         title="Grid Engine",
@@ -289,7 +301,7 @@ SCHEDULERS = {
         cancel_all=("qdel", "{name}"),
         resources="-pe mpi {ranks}",
         time=_clock_time,
-        variables=("SGE_", "JOB_", "PE_"),
+        ignored=("SGE_", "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "PE_HOSTFILE"),
     ),
     "lsf": Scheduler(
         title="LSF",
@@ -306,7 +318,7 @@ SCHEDULERS = {
         cancel_all=("bkill", "-J", "{name}", "0"),
         resources="-n {ranks}",
         time=_hours_and_minutes,
-        variables=("LSB_", "LS_"),
+        ignored=("LSB_", "LS_"),
     ),
 }
 """The batch systems that are known, by the name of their launcher."""
