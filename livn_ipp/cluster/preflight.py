@@ -81,7 +81,7 @@ def warn_of_memory(limit: float, ranks: int) -> None:
             f"{ranks} ranks with memory_limit={limit / 1e9:.1f} GB may take "
             f"{limit * ranks / 1e9:.1f} GB, but {available / 1e9:.1f} GB are "
             f"available: the system may end one before it reaches its limit, and its "
-            f"call would be run again. A limit of {available / ranks / 1e9:.1f} GB would fit",
+            f"call would be run again. {available / ranks / 1e9:.1f} GB each would fit",
             RuntimeWarning,
             stacklevel=2,
         )
