@@ -159,13 +159,15 @@ class Board:
         return batch
 
     def _send_calls(self, index: int, batch: list[Call]) -> None:
+        worker, digest = self._workers[index], batch[0].request.pipeline
         items: list[wire.Item] = []
-        digest = batch[0].request.pipeline
         for call in batch:
             if call.version is None:
                 call.version = len(self._log)
-            items.extend(self._catch_up(index, call.version))
-            items.extend(self._install(index, digest))
+            if call.version != worker.version:
+                items.extend(self._catch_up(index, call.version))
+            if call is batch[0]:
+                items.extend(self._install(index, digest))
             request = call.request
             items.append(
                 wire.Call(

@@ -10,8 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from livn_ipp.cluster import events, wire
 from livn_ipp.cluster.controller import Controller
@@ -104,8 +103,7 @@ class Transport(Protocol):
         """Let the workers go; idempotent."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallSpec:
+class CallSpec(NamedTuple):
     """What distinguishes one call of a pipeline from the next."""
 
     trial: int
@@ -445,16 +443,15 @@ class Dispatcher:
         ends: "list[_End]",
     ) -> None:
         match instruction:
-            case events.Send(worker, parcel, items):
-                self._watch.sent(worker, parcel, items, self._now())
-                self.transport.send(worker, parcel, items)
             case events.Started():
                 future = self._calls[instruction.call]
                 future.worker, future.attempts = instruction.worker, instruction.attempt
             case events.Resolve():
-                ends.append(
-                    (self._calls.pop(instruction.call), instruction.result, None)
-                )
+                future = self._calls.pop(instruction.call)
+                ends.append((future, instruction.result, None))
+            case events.Send(worker, parcel, items):
+                self._watch.sent(worker, parcel, items, self._now())
+                self.transport.send(worker, parcel, items)
             case events.Reject(call, error):
                 future = self._calls.pop(call)
                 if isinstance(error, CallTimeout):

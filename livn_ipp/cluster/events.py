@@ -1,6 +1,7 @@
 """What the controller hears and what it asks for: events in, instructions out."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.wire import Frames
@@ -35,8 +36,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A call as the user submitted it.
 
     Attributes
@@ -237,7 +237,8 @@ Event = (
     | ShutDown
 )
 
-# Instructions
+# Instructions. Those that every call brings about are named tuples, which are made
+# several times faster.
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +250,7 @@ class Send:
     items: tuple[wire.Item, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A call was handed to a worker."""
 
     call: int
@@ -258,8 +258,7 @@ class Started:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(NamedTuple):
     """A call ended with a result."""
 
     call: int

@@ -89,13 +89,14 @@ class CallFuture(concurrent.futures.Future[Any]):
         CallTimeout
             The call did not end in time; it goes on.
         """
-        began = time.monotonic()
+        left = timeout
         if not self.done():
+            began = time.monotonic()
             self._help_out(self.done, timeout)
-        if timeout is not None:
-            timeout = max(0.0, timeout - (time.monotonic() - began))
+            if timeout is not None:
+                left = max(0.0, timeout - (time.monotonic() - began))
         try:
-            value = super().result(timeout)
+            value = super().result(left)
         except TimeoutError as error:
             if not self.done():
                 raise CallTimeout(

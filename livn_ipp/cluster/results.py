@@ -70,6 +70,10 @@ def _volume(size: float) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
 
 
+_LIGHT: Final = 512
+"""Bytes of a result that weighs less than its future; they are not counted."""
+
+
 class Results:
     """Keeps the frames of results until they are read.
 
@@ -116,6 +120,8 @@ class Results:
         warned about.
         """
         size = wire.size(frames)
+        if size <= _LIGHT and self._limit >= _LIGHT << 10:
+            return _InMemory(frames, 0, self._given_back)
         with self._lock:
             self._settle()
             self._count += size
@@ -192,8 +198,8 @@ class _InMemory(Kept):
 
     def drop(self) -> None:
         size, self._size = self._size, 0
+        self._frames = ()
         if size:
-            self._frames = ()
             self._given_back.append(size)
 
     __del__ = drop

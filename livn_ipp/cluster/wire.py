@@ -120,6 +120,8 @@ def unpack(frames: Sequence[bytes | memoryview]) -> Any:
 
 def size(frames: Frames) -> int:
     """Return the number of bytes in frames."""
+    if len(frames) == 1 and isinstance(frames[0], bytes):  # which most are
+        return len(frames[0])
     return sum(len(f) if isinstance(f, bytes) else memoryview(f).nbytes for f in frames)
 
 

@@ -114,10 +114,10 @@ class Worker:
                     # A stop is for the parcel: nobody wants the rest of it now.
                     answers.append(wire.StoppedCall() if stopped else self._call(item))
                     stopped = isinstance(answers[-1], wire.StoppedCall)
-                case wire.Apply():
-                    answers.append(self._apply(item.entry))
-                case wire.Rebuild():
-                    answers.append(self._rebuild(item))
+                case wire.Apply() | wire.Rebuild():
+                    answers.append(self._set(item))
+                    # What comes behind it must not run under another configuration.
+                    stopped = stopped or isinstance(answers[-1], wire.Failed)
                 case wire.Ask():
                     answers.append(self._ask(item))
                 case wire.Telemetry():
@@ -186,7 +186,11 @@ class Worker:
             return decoding, encoding
         if call.pipeline not in self._live:
             self._live[call.pipeline] = wire.loads(self._pipelines[call.pipeline])
-        decoding, encoding = copy.deepcopy(self._live[call.pipeline])
+        decoding, encoding = self._live[call.pipeline]
+        if encoding is None:
+            decoding = copy.deepcopy(decoding)
+        else:  # together, because they may share objects
+            decoding, encoding = copy.deepcopy((decoding, encoding))
         if call.state:
             decoding.state.update(wire.loads(call.state))
         return decoding, encoding
@@ -222,6 +226,11 @@ class Worker:
             elif self.subworld.rank == 0:
                 answer = wire.unpack(receive(mpi, owner, _RESULT))
         return answer
+
+    def _set(self, item: wire.Apply | wire.Rebuild) -> Any:
+        if isinstance(item, wire.Apply):
+            return self._apply(item.entry)
+        return self._rebuild(item)
 
     def _apply(self, entry: wire.Entry) -> Any:
         def apply() -> None:
