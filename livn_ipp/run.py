@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from livn_ipp.display import Card, Shown
 from livn_ipp.errors import ConfigError
 from livn_ipp.signals import Events, Series, merged_events, merged_series, on_grid
 
@@ -22,7 +23,7 @@ __all__ = ["Events", "Run", "Series"]
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Shown):
     """One simulated time window.
 
     Unpacks as livn's six-tuple ``(spike_ids, spike_times, voltage_ids, voltage,
@@ -403,6 +404,17 @@ class Run:
         from livn_ipp.export import hdf5
 
         return hdf5.load(path)
+
+    def _card(self) -> Card:
+        facts = [("window", f"{self.t0:g} to {self.t1:g} ms")]
+        if self.spikes is not None:
+            cells = len(np.unique(self.spikes.ids))
+            facts.append(("spikes", f"{len(self.spikes)} of {cells} cells"))
+        for name, series in self.channels.items():
+            rows, samples = series.values.shape
+            told = f"{rows} rows x {samples} samples every {series.dt:g} ms"
+            facts.append((f"{name} ({series.unit})", told))
+        return Card("Run", facts=tuple(facts), picture=self)
 
     def __repr__(self) -> str:
         spikes = (

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from livn_ipp.content import content_digest, content_key
@@ -19,6 +21,7 @@ __all__ = [
     "EncodingLike",
     "EnvFactory",
     "Finding",
+    "Observer",
     "content_digest",
 ]
 
@@ -219,3 +222,77 @@ class EnvFactory(Protocol):
 
     def namespace(self, env: Any, /) -> dict[str, Any]:
         """Names to offer to ``%%px`` cells beside ``env``, ``comm`` and ``world``."""
+
+
+class Observer(Protocol):
+    """Is told what happens to workers and calls, from any thread.
+
+    Nothing here may block or raise: it is called between two decisions of the
+    dispatcher.
+    """
+
+    def joined(self, worker: int) -> None:
+        """Hear that a worker is ready, at the start or in place of a lost one."""
+
+    def placed(self, worker: int, host: str, pids: tuple[int, ...]) -> None:
+        """Hear where the ranks of a worker are, by rank."""
+
+    def lost(self, worker: int, reason: str, *, replaced: bool = False) -> None:
+        """Hear that a worker's processes ended, and whether others are on their way."""
+
+    def retired(self, worker: int) -> None:
+        """Hear that a worker was removed on request."""
+
+    def configured(self, version: int) -> None:
+        """Hear how many entries the config log has."""
+
+    def queued(self, calls: int) -> None:
+        """Hear how many calls wait for a worker now."""
+
+    def started(self, call: int, worker: int, attempt: int) -> None:
+        """Hear that a call was handed to a worker, behind those that it has already.
+
+        Parameters
+        ----------
+        call
+            Number of the call.
+        worker
+            Index of the worker.
+        attempt
+            1 for the first time.
+        """
+
+    def progressed(
+        self,
+        worker: int,
+        call: int,
+        time: float,
+        end: float | None = None,
+        gids: NDArray[np.uint32] | None = None,
+        times: NDArray[np.float64] | None = None,
+        rss: tuple[int, ...] = (),
+        potential: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Hear how far a running call is, and what its cells did since the last time.
+
+        Parameters
+        ----------
+        worker, call
+            Index of the worker, number of the call.
+        time, end
+            Biological time reached, and that of its end if known, in ms from its start.
+        gids, times
+            Cell and time (ms from the call's start) of each new spike.
+        rss
+            Resident memory of each rank in bytes.
+        potential
+            Potential at each electrode in uV, as last sampled.
+        """
+
+    def ended(
+        self, call: int, how: Literal["done", "failed", "cancelled"], error: str = ""
+    ) -> None:
+        """Hear how a call ended, and with which error if it failed."""
+
+    def logged(self, line: str, worker: int | None = None) -> None:
+        """Hear a line for the log."""

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "livn_ipp"
 
 BASE = {
-    "errors", "extras", "content", "types", "run", "signals", "samples",
+    "errors", "extras", "content", "display", "types", "run", "signals", "samples",
     "stimulus", "policy", "subworld",
 }  # fmt: skip
 GROUND = {"io", "json_file", "positions", "volume_conductor"}
@@ -21,6 +21,7 @@ HOUSE = BELOW_ENV | {"env", "search", "view"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "run": BASE | {"export"},  # its to_... methods, when they are called
+    "display": BASE | {"view"},  # draws cards, when a notebook asks for them
     "export": BASE,
     "volume_conductor": BASE,
     "json_file": BASE,
@@ -31,7 +32,15 @@ MAY_IMPORT = {
     "encoding": BASE | GROUND,
     "decoding": BASE,
     "neuron": BELOW_NEURON,
-    "cluster": {"errors", "content", "types", "subworld", "run", "signals"},
+    "cluster": {
+        "errors",
+        "content",
+        "display",
+        "types",
+        "subworld",
+        "run",
+        "signals",
+    },
     "env": BELOW_ENV,
     "search": BELOW_ENV | {"env"},
     "testing": BASE | GROUND | {"system", "cluster", "env"},  # nobody imports it

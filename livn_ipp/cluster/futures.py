@@ -10,13 +10,14 @@ from typing import Any
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.partial import Partial
 from livn_ipp.cluster.results import Kept
+from livn_ipp.display import Card, Shown
 from livn_ipp.errors import CallTimeout, ResultNotSerializable
 from livn_ipp.run import Run
 
 __all__ = ["CallFuture"]
 
 
-class CallFuture(concurrent.futures.Future[Any]):
+class CallFuture(concurrent.futures.Future[Any], Shown):
     """The pending result of one call.
 
     Behaves as a :class:`concurrent.futures.Future` and can be awaited.
@@ -128,18 +129,27 @@ class CallFuture(concurrent.futures.Future[Any]):
     def __int__(self) -> int:
         return self.id
 
+    @property
+    def _word(self) -> str:
+        if not self.done():
+            return "running" if self.running() else "queued"
+        if self.cancelled():
+            return "cancelled"
+        return "failed" if self.exception() else "done"
+
+    def _card(self) -> Card:
+        facts = [("worker", "-" if self.worker is None else f"{self.worker}")]
+        if self.attempts > 1:
+            facts.append(("attempts", f"{self.attempts}"))
+        if self.progress:
+            facts.append(("reached", f"{self.progress:g} ms"))
+        error = self.exception() if self._word == "failed" else None
+        details = "" if error is None else f"{type(error).__name__}: {error}"
+        return Card(f"Call {self.id}", self._word, tuple(facts), details=details)
+
     def __repr__(self) -> str:
-        if self.done():
-            state = (
-                "cancelled"
-                if self.cancelled()
-                else "failed"
-                if self.exception()
-                else "done"
-            )
-        else:
-            state = f"running on worker {self.worker}" if self.running() else "queued"
-        return f"CallFuture({self.id}, {state})"
+        where = f" on worker {self.worker}" if self._word == "running" else ""
+        return f"CallFuture({self.id}, {self._word}{where})"
 
 
 class _Packed:

@@ -8,12 +8,13 @@ from livn_ipp.cluster import topology
 from livn_ipp.cluster.connect import Connection
 from livn_ipp.cluster.journal import Journal, Past
 from livn_ipp.cluster.topology import Rank, WorkerPlace
-from livn_ipp.errors import ClusterLost, ConfigError
+from livn_ipp.display import Card, Shown
+from livn_ipp.errors import ClusterLost, ConfigError, LivnError
 
 __all__ = ["Reachable"]
 
 
-class Reachable:
+class Reachable(Shown):
     """A cluster of which some connection may be open.
 
     Parameters
@@ -127,14 +128,38 @@ class Reachable:
         return len(self.ranks()) // self.subworld_size
 
     def __repr__(self) -> str:
-        name = f"Cluster {self.cluster_id or '(default)'}"
-        if self._stopped:
-            return f"<{name}: {'stopped' if self.owned else 'disconnected'}>"
-        if self._connection is None and not self.owned:
-            return f"<{name}: not connected>"
-        state = "not started" if self._connection is None else "running"
+        state = self._state
+        if state not in {"not started", "running"}:
+            return f"<{self._title}: {state}>"
         size = f"{self.num_workers} workers x {self.subworld_size} ranks"
-        return f"<{name}: {size}, {state}>"
+        return f"<{self._title}: {size}, {state}>"
+
+    @property
+    def _title(self) -> str:
+        return f"Cluster {self.cluster_id or '(default)'}"
+
+    @property
+    def _state(self) -> str:
+        if self._stopped:
+            return "stopped" if self.owned else "disconnected"
+        if self._connection is None:
+            return "not started" if self.owned else "not connected"
+        return "running"
+
+    def _card(self) -> Card:
+        if self._state != "running":
+            return Card(self._title, self._state)
+        try:
+            worlds = self.worlds
+        except LivnError as error:  # as while a world is being replaced
+            return Card(self._title, "running", details=str(error))
+        rows = tuple(
+            (name, f"{len(ranks)}", ", ".join(sorted({r.host for r in ranks})))
+            for name, ranks in worlds.items()
+        )
+        workers = sum(map(len, worlds.values())) // self.subworld_size
+        facts = (("workers", f"{workers} x {self.subworld_size} ranks"),)
+        return Card(self._title, "running", facts, ("world", "ranks", "hosts"), rows)
 
     def _connected(self) -> Connection:
         if self._connection is None or self._stopped:

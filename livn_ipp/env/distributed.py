@@ -10,6 +10,7 @@ from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import Dispatcher, Transport
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import LimitOptions, Limits
+from livn_ipp.display import Card, Shown
 from livn_ipp.env.calls import Calls
 from livn_ipp.env.cells import RemoteCells
 from livn_ipp.env.choose import Place
@@ -22,7 +23,7 @@ from livn_ipp.system import System
 __all__ = ["DistributedEnv"]
 
 
-class DistributedEnv(Calls, Configuration, Queries):
+class DistributedEnv(Calls, Configuration, Queries, Shown):
     """An Env that fans out calls to the workers of a cluster.
 
     In a notebook or a plain script it starts its own cluster, or uses one that is
@@ -395,6 +396,21 @@ class DistributedEnv(Calls, Configuration, Queries):
             "encoding, a decoding or an input refer to it? Inside a call, use the "
             "environment that the call is given"
         )
+
+    def _card(self) -> Card:
+        title = f"DistributedEnv of {self.system.name}"
+        if self._dispatcher is None:
+            state = "shut down" if self._ended else "not initialised"
+            return Card(title, state, (("culture", self.system.told),))
+        dispatcher = self._dispatcher
+        workers = f"{len(dispatcher.workers)} x {self.subworld_size} ranks"
+        facts = (
+            ("culture", self.system.told),
+            ("workers", f"{workers} over {dispatcher.transport.name}"),
+            ("calls", f"{dispatcher.unfinished} unfinished"),
+        )
+        state = "busy" if dispatcher.unfinished else "idle"
+        return Card(title, state, facts)
 
     def __repr__(self) -> str:
         if self._dispatcher is None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from livn_ipp import volume_conductor
+from livn_ipp.display import Card, Shown
 from livn_ipp.errors import ConfigError
 from livn_ipp.extras import extra
 from livn_ipp.io.adjustable import Adjustable
@@ -17,7 +18,7 @@ __all__ = ["IO"]
 _Floats = NDArray[np.float64]
 
 
-class IO(Adjustable, ABC):
+class IO(Adjustable, Shown, ABC):
     """What stands between channels and cells: an electrode array, or a user's own.
 
     A subclass says what its channels are and, as matrices of channels and points, what
@@ -123,6 +124,16 @@ class IO(Adjustable, ABC):
         """The Gymnasium space of commands, as in livn: 0 to 1 for each channel."""
         spaces = extra("gymnasium.spaces", "gymnasium")
         return spaces.Box(0.0, 1.0, (self.num_channels,))
+
+    def _card(self) -> Card:
+        facts = [("channels", f"{self.num_channels}")]
+        facts.extend(
+            (name.replace("_", " "), f"{value:g} um")
+            for name, value in self.params.items()
+            if name.endswith("_radius")
+        )
+        facts.append(("commands", f"in {self.input_units}, {self.input_mode}"))
+        return Card(type(self).__name__, facts=tuple(facts), picture=self)
 
     def gain(self, points: ArrayLike) -> _Floats:
         """Potential [C, n] in uV/nA on each channel of a current at each point.

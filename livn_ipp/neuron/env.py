@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from livn_ipp.display import Card, Shown
 from livn_ipp.errors import ConfigError
 from livn_ipp.io import IO
 from livn_ipp.models import Cell, Model
@@ -31,7 +32,7 @@ __all__ = ["Env"]
 _LARGEST_KEY: Final = 2**32 - 1  # of NEURON's random streams
 
 
-class Env(Configurable, Channels):
+class Env(Configurable, Channels, Shown):
     """A culture that can be driven, simulated and recorded.
 
     All ranks of a subworld hold one Env together and call its methods alike; each
@@ -266,6 +267,16 @@ class Env(Configurable, Channels):
         stimulus = inputs if encoding is None else encoding(self, duration, inputs)
         run = self.run(duration, stimulus, **options)
         return run if raw else decoding(run, self)
+
+    def _card(self) -> Card:
+        facts = (
+            ("culture", self.system.told),
+            ("time", f"{self.t:g} ms, trial {self.trial}"),
+            ("model", type(self.model).__name__),
+            ("ranks", f"this is {self.subworld}"),
+        )
+        state = "ready" if self._simulation else "not initialised"
+        return Card(f"Env of {self.system.name}", state, facts)
 
     def __repr__(self) -> str:
         state = f"t={self.t:g} ms" if self._simulation else "not initialised"

@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from livn_ipp.display import Card, Shown
 from livn_ipp.errors import ConfigError
 from livn_ipp.io import MEA
 from livn_ipp.system.census import Census
@@ -21,7 +22,7 @@ from livn_ipp.system.unconnected import Unconnected, checked_counts
 __all__ = ["System"]
 
 
-class System(Census):
+class System(Census, Shown):
     """A culture: cells, their connections, electrodes and parameters.
 
     Parameters
@@ -278,13 +279,37 @@ class System(Census):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.source)
 
-    def __repr__(self) -> str:
+    @property
+    def told(self) -> str:
+        """The cells by population, in words.
+
+        Examples
+        --------
+        >>> System("EI1").select({"EXC": 3}).told
+        '3 of 8 EXC, 0 of 2 INH'
+        """
         counts = self.population_counts
         parts = [
             f"{n} {name}" if n == counts[name] else f"{counts[name]} of {n} {name}"
             for name, (_, n) in self.population_ranges.items()
         ]
-        return f"{type(self).__name__}({self.name}: {', '.join(parts)})"
+        return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name}: {self.told})"
+
+    def _card(self) -> Card:
+        size = self.bounding_box[1] - self.bounding_box[0]
+        facts = [("size", f"{size[0]:.0f} x {size[1]:.0f} um")]
+        if self.projections:
+            pairs = ", ".join(f"{pre} to {post}" for pre, post in self.projections)
+            facts.append(("projections", pairs))
+        if self.selection_name:
+            facts.append(("selection", self.selection_name))
+        io = self.default_io()
+        if io is not None:
+            facts.append(("electrodes", f"{io.num_channels}"))
+        return Card(f"System {self.name}", facts=tuple(facts), picture=self)
 
     def _of(self, source: Source) -> Self:
         return _restored(type(self), source)

@@ -11,6 +11,7 @@ from livn_ipp.io import MEA
 from livn_ipp.run import Run
 from livn_ipp.system import System
 from livn_ipp.system.layout import DENDRITE
+from livn_ipp.view.palette import PAPER
 
 __all__ = [
     "plot_culture",
@@ -20,8 +21,6 @@ __all__ = [
     "plot_rates",
 ]
 
-# Distinct for colour-blind eyes and in grey (Okabe & Ito 2008), in population order.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _GREY: Final = "0.45"
 _MANY: Final = 100  # electrodes beyond which labels would overlap
 
@@ -62,7 +61,7 @@ def plot_raster(run: Run, ax: Any = None, system: System | None = None) -> Any:
     highest = int(ids.max(initial=0) if system is None else system.gids.max(initial=0))
     height = float(np.clip(200 / (highest + 1), 3, 12))
     if system is None:
-        _marks(ax, times, ids, height, _COLOURS[0])
+        _marks(ax, times, ids, height, PAPER[0])
     else:
         of = system.population_of(ids)
         for name, colour in _colours(system):
@@ -109,7 +108,7 @@ def plot_rates(
     if io is None:
         ax = _axes(ax, (8, 3))
         labels = [str(channel) for channel in rates]
-        ax.bar(labels, list(rates.values()), color=_COLOURS[0])
+        ax.bar(labels, list(rates.values()), color=PAPER[0])
         ax.set_xlabel("channel")
         ax.set_ylabel("rate (Hz)")
         return ax
@@ -188,7 +187,7 @@ def plot_potentials(
         spacing = float(extent) or 1.0
     offsets = spacing * np.arange(len(chosen))
     times = run.t0 + series.times
-    ax.plot(times, middle.T + offsets, color=_COLOURS[0], linewidth=0.7)
+    ax.plot(times, middle.T + offsets, color=PAPER[0], linewidth=0.7)
     ax.set_yticks(offsets, [str(channel) for channel in chosen])
     ax.set_xlim(run.t0, run.t1)
     ax.set_xlabel("time (ms)")
@@ -232,7 +231,7 @@ def plot_psth(histogram: Mapping[str, Any], ax: Any = None) -> Any:
         cells = max(1, histogram["n_units"][name])
         ax.stairs(
             np.asarray(counts) / width_s / cells, edges, label=name, linewidth=1.5,
-            color=_COLOURS[index % len(_COLOURS)],
+            color=PAPER[index % len(PAPER)],
         )  # fmt: skip
     ax.axvline(0, color=_GREY, linestyle=":")
     ax.set_xlim(edges[0], edges[-1])
@@ -297,7 +296,7 @@ def _axes(ax: Any, size: tuple[float, float]) -> Any:
 
 def _colours(system: System) -> list[tuple[str, str]]:
     return [
-        (name, _COLOURS[index % len(_COLOURS)])
+        (name, PAPER[index % len(PAPER)])
         for index, name in enumerate(system.populations)
     ]
 

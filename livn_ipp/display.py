@@ -1,0 +1,49 @@
+"""How things show themselves in a notebook: each tells facts, the view room draws."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Card", "Shown"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a notebook shows of a thing.
+
+    Attributes
+    ----------
+    title
+        What it is, and its name.
+    state
+        What it does, in one word; empty if it does nothing.
+    facts
+        Pairs of what is told and what is so.
+    columns, rows
+        A table: the columns' names, and the cells' texts.
+    details
+        A longer text to be opened on demand, such as a traceback.
+    picture
+        What to draw: a System, an electrode array or a Run; None for no picture.
+    """
+
+    title: str
+    state: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    details: str = ""
+    picture: Any = None
+
+
+class Shown:
+    """Something that notebooks show as a card: static HTML that needs no script."""
+
+    @abstractmethod
+    def _card(self) -> Card:
+        """Tell what to show, without asking any worker."""
+
+    def _repr_html_(self) -> str:
+        from livn_ipp.view.static import card_html
+
+        return card_html(self._card())
