@@ -31,6 +31,7 @@ MAX_RETRIES: Final = 3
 PIPELINE_BYTES: Final = 256 << 20
 """Installed pipelines that one worker may keep."""
 
+_UNANSWERED: Final = (wire.Install, wire.Forget, wire.Telemetry)
 _PARCEL_BYTES: Final = 32 << 20
 
 
@@ -62,6 +63,7 @@ class Board:
         """Workers that were lost and whose replacement is on its way."""
         self._laggards: set[int] = set()
         """Workers whose last incarnation could not take the configuration."""
+        self._views = False
         self._log: list[wire.Entry] = list(log)
         self._epochs: deque[Epoch] = deque([Epoch()])
         self._retries: dict[Pin, Queue] = {}
@@ -210,9 +212,7 @@ class Board:
 
     def _send(self, index: int, items: list[wire.Item], seconds: float = 0.0) -> int:
         number = next(self._numbers)
-        answered = tuple(
-            i for i in items if not isinstance(i, (wire.Install, wire.Forget))
-        )
+        answered = tuple(i for i in items if not isinstance(i, _UNANSWERED))
         self._workers[index].parcels.append(Parcel(number, answered, seconds))
         self._out.append(Send(index, number, tuple(items)))
         return number

@@ -31,6 +31,7 @@ from livn_ipp.cluster.events import (
     Settle,
     ShutDown,
     StopCall,
+    ViewsOpened,
     WorkerAbandoned,
     WorkerExpected,
     WorkerGone,
@@ -89,6 +90,12 @@ class Controller(Board):
         """The config log."""
         return tuple(self._log)
 
+    @property
+    def waiting(self) -> int:
+        """Number of calls that no worker holds."""
+        held = sum(len(p.calls) for w in self._workers.values() for p in w.parcels)
+        return max(0, len(self._calls) - held)
+
     def session_loss(self, session: int) -> SessionLost | None:
         """Return why a session is lost, if it is."""
         return self._lost_sessions.get(session)
@@ -127,6 +134,12 @@ class Controller(Board):
             case WorkerJoined():
                 self._expected.discard(event.worker)
                 self._workers[event.worker] = Held(event.version)
+                if self._views:
+                    self._send(event.worker, [wire.Telemetry(spikes=True)])
+            case ViewsOpened():
+                self._views = event.spikes
+                for index in self._workers:
+                    self._send(index, [wire.Telemetry(event.spikes)])
             case WorkerExpected():
                 self._expected.add(event.worker)
             case WorkerGone():

@@ -16,9 +16,11 @@ from livn_ipp.cluster import events, wire
 from livn_ipp.cluster.controller import Controller
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import Limits
+from livn_ipp.cluster.observation import Observation
 from livn_ipp.cluster.results import Results
 from livn_ipp.cluster.watch import Overdue, Watch
 from livn_ipp.errors import CallError, CallTimeout, ClusterLost, LivnError
+from livn_ipp.types import Observer
 
 __all__ = ["CallSpec", "Dispatcher", "Listener", "Transport"]
 
@@ -86,6 +88,9 @@ class Transport(Protocol):
     def help(self, done: Callable[[], bool], timeout: float | None, /) -> None:
         """Use the thread of a caller who waits, if that speeds replies up."""
 
+    def where(self, worker: int, /) -> tuple[str, tuple[int, ...]]:
+        """Tell the host of a worker and its ranks' process ids, as far as known."""
+
     def stop_call(self, worker: int, call: int, /) -> None:
         """Ask a worker to stop what it runs, at its next chunk end."""
 
@@ -149,6 +154,7 @@ class Dispatcher:
         self._results = Results(self.limits.result_memory)
         self._lock = threading.RLock()
         self._room = threading.Condition(self._lock)
+        self._observation = Observation()
         self._resolving = threading.local()
         self._end_of_watch = threading.Event()
         self._slept = 0.0
@@ -237,6 +243,22 @@ class Dispatcher:
         """Return why a session is lost, if it is."""
         return self._controller.session_loss(session)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of all that happens from now on, and who is there."""
+        with self._lock:
+            for worker in self.workers:
+                self._observation.appeared(observer, worker, self.transport)
+            self._observation.observers += (observer,)
+            self._post(events.ViewsOpened(spikes=True))
+
+    def ignore(self, observer: Observer) -> None:
+        """Tell an observer no more."""
+        with self._lock:
+            left = [o for o in self._observation.observers if o is not observer]
+            self._observation.observers = tuple(left)
+            if not left:
+                self._post(events.ViewsOpened(spikes=False))
+
     def drain(self, *workers: int) -> None:
         """Let workers end what they run, and then go."""
         self._post(events.DrainWorkers(workers))
@@ -313,6 +335,7 @@ class Dispatcher:
         future = self._calls.get(progress.call)
         if future is not None and future.worker == worker:
             future.take_progress(progress)
+            self._observation.progressed(worker, progress)
 
     # Inside
 
@@ -367,6 +390,10 @@ class Dispatcher:
                 if now - before > _ASLEEP:
                     self._slept += now - before
                 found = self._watch.overdue(self._now())
+                if self._observation:
+                    self._observation.counted(
+                        self._controller.waiting, len(self._controller.log)
+                    )
             before = now
             for each in found:
                 if isinstance(each, Overdue):
@@ -403,6 +430,10 @@ class Dispatcher:
                     self._tell_watch(each)
                     for instruction in self._controller.handle(each):
                         self._perform(instruction, ends)
+                        if self._observation:
+                            self._observation.decided(instruction)
+                    if self._observation:
+                        self._observation.happened(each, self.transport)
             finally:
                 self._handling = False
             if ends:

@@ -28,6 +28,7 @@ __all__ = [
     "ShutDown",
     "Started",
     "StopCall",
+    "ViewsOpened",
     "WorkerAbandoned",
     "WorkerExpected",
     "WorkerGone",
@@ -214,6 +215,13 @@ class CancelCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewsOpened:
+    """Someone looks, or nobody does any more."""
+
+    spikes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ShutDown:
     """It is all over: the user ended it, or what workers are reached by is gone."""
 
@@ -234,6 +242,7 @@ Event = (
     | AskWorker
     | ReplyArrived
     | CancelCalls
+    | ViewsOpened
     | ShutDown
 )
 

@@ -177,6 +177,13 @@ class IppTransport:
     def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
         """Return at once: replies are read on a thread of their own."""
 
+    def where(self, worker: int) -> tuple[str, tuple[int, ...]]:
+        """Tell the host of a worker and its ranks' process ids."""
+        seat = self._seats.get(worker)
+        if seat is None:
+            return "", ()
+        return seat.place.host, tuple(rank.pid for rank in seat.ranks)
+
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""
         if seat := self._seats.get(worker) or self._awaited.get(worker):

@@ -1,5 +1,7 @@
 """The transport without a cluster: one worker, in a thread of this process."""
 
+import os
+import platform
 import queue
 import threading
 from collections.abc import Callable
@@ -50,6 +52,10 @@ class LocalTransport:
 
     def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
         """Return at once: replies are read on a thread of their own."""
+
+    def where(self, _worker: int) -> tuple[str, tuple[int, ...]]:
+        """Tell this host and process."""
+        return platform.node(), (os.getpid(),)
 
     def stop_call(self, _worker: int, _call: int) -> None:
         """Stop what runs at its next chunk end."""

@@ -74,6 +74,10 @@ class MpiTransport:
         if self._reader is not None:
             self._reader.help(done, timeout)
 
+    def where(self, _worker: int) -> tuple[str, tuple[int, ...]]:
+        """Tell nothing: ranks do not say where they run."""
+        return "", ()
+
     def stop_call(self, worker: int, call: int) -> None:
         """Tell the leader, which looks for it at every vote."""
         self._comm.send(call, dest=worker * self._size, tag=_STOP)
