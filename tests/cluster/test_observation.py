@@ -6,6 +6,7 @@ import promises
 import pytest
 
 from livn_ipp.env.distributed import DistributedEnv
+from livn_ipp.view.culture import Culture
 from livn_ipp.view.monitor import Monitor
 from livn_ipp.view.telemetry import Telemetry
 
@@ -60,7 +61,7 @@ def test_every_call_is_told_from_its_start_to_its_end():
 def test_a_monitor_sees_the_spikes_of_a_running_culture():
     with DistributedEnv("EI1", transport="local") as env:
         env.record_spikes()
-        monitor = Telemetry(Monitor())
+        monitor = Telemetry(Monitor(Culture.of(env.system)))
         env._dispatcher.observe(monitor)
         run = env(30_000)[0]  # long enough for words in between
         seen = monitor.snapshot()
