@@ -11,6 +11,7 @@ from typing import Any
 from ipyparallel.serialize import deserialize_object
 
 from livn_ipp.cluster import topology, wire
+from livn_ipp.cluster.departure import failure_error
 from livn_ipp.cluster.dispatcher import Listener
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.journal import Past
@@ -32,7 +33,7 @@ from livn_ipp.cluster.transports.seats import (
     Seating,
     registered,
 )
-from livn_ipp.errors import ClusterLost, WorkerMemoryError
+from livn_ipp.errors import CallError, ClusterLost
 
 __all__ = ["IppTransport"]
 
@@ -139,13 +140,18 @@ class IppTransport:
             raise
         for seat in seats:
             self._seats[seat.place.index] = seat
+            listener.joined(seat.place.index)
         for world in dict.fromkeys(place.world for place in places):
             slots = [place.index for place in places if place.world == world]
             self._supervisor.settle(world, slots)
             if self._handover is not None:
-                self._handover.seated(world, slots)
+                members = [rank for rank in ranks if rank.world == world]
+                self._handover.seated(world, slots, members)
+        for seat in seats:  # who left a moment ago was not known to the supervisor
+            if not all(registered(self._client, rank) for rank in seat.ranks):
+                self._lose(seat, "a rank ended as soon as it was ready")
         self._supervisor.watch()
-        return tuple(self._seats)
+        return ()  # told already: one that is lost by now must not join after that
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
         """Send a parcel to every rank of a worker."""
@@ -246,7 +252,8 @@ class IppTransport:
         """Use a world's workers from now on."""
         seats = self._ready.pop(world)
         if self._handover is not None:
-            self._handover.seated(world, slots)
+            members = [rank for slot in seats.values() for rank in slot.ranks]
+            self._handover.seated(world, slots, members)
         for slot in slots:
             self._seats[slot] = seats[slot]
             self._told().joined(slot)
@@ -400,19 +407,18 @@ class IppTransport:
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
             closed.wait(0.2)
 
-    def _excess(
-        self, world: str, slots: Sequence[int] = ()
-    ) -> WorkerMemoryError | None:
-        """Tell whether a world ended because a rank used too much memory."""
+    def _excess(self, world: str, slots: Sequence[int] = ()) -> CallError | None:
+        """Tell whether a rank ended its world, as for using too much memory."""
+        makers = {"memory": memory_error, "failed": failure_error}
         for words in self._cluster.last_words(world):
-            if words["kind"] == "memory":
+            if words["kind"] in makers:
                 seats = [self._seats[slot] for slot in slots if slot in self._seats]
                 whose = [
                     seat.place.index
                     for seat in seats
                     if words["rank"] in [rank.rank for rank in seat.ranks]
                 ]
-                return memory_error(words, whose[0] if whose else None)
+                return makers[words["kind"]](words, whose[0] if whose else None)
         return None
 
     def _answered(self, seat: Seat, answer: Any) -> None:
