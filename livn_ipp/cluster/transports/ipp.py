@@ -1,6 +1,7 @@
 """The transport over ipyparallel engines: targeted messages with our own bytes."""
 
 import contextlib
+import platform
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from livn_ipp.cluster.dispatcher import Listener
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.journal import Past
 from livn_ipp.cluster.memory import memory_error
+from livn_ipp.cluster.preflight import warn_of_memory
 from livn_ipp.cluster.recovered import Recovered
 from livn_ipp.cluster.results import Results
 from livn_ipp.cluster.shared import Inbox
@@ -116,6 +118,9 @@ class IppTransport:
         self._question = HubQuestion(self._client)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
+        if (limit := listener.limits.memory_limit) is not None:
+            here = platform.node()
+            warn_of_memory(limit, sum(rank.host == here for rank in ranks))
         self._inbox = Inbox()
         self._seating = Seating(
             self._client,
