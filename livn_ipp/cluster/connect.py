@@ -118,6 +118,13 @@ class Connection:
         except OSError as error:
             raise self._unanswered(str(error)) from error
         if self._information.get("ssh"):
+            if self._information.get("curve_serverkey"):
+                raise ConfigError(
+                    f"ipyparallel's own ssh tunnels (sshserver=) do not carry the "
+                    f"encryption of cluster {self._cluster_id}, so nothing would ever "
+                    f"arrive. Forward the ports in its connection file by `ssh -L`, "
+                    f"each to the same number, and leave sshserver out"
+                )
             return
         answer = greet(self._information, _GREETING_TIMEOUT)
         if answer == "refused":
