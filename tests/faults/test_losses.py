@@ -64,11 +64,11 @@ def test_a_call_that_is_not_pinned_moves_to_another_worker(watch, record):
 
 
 CAUSES = [
-    (Die(3), "exit code 3"),
+    (Die(3), "code 3"),
     (Segfault(), r"signal 11|segmentation"),
     (Kill(signal.SIGKILL), r"signal 9|killed"),
     (Kill(signal.SIGABRT), r"signal 6|abort"),
-    (Abort(7), r"(?i)abort|exit code 7"),
+    (Abort(7), r"(?i)abort|code 7"),
 ]
 
 
@@ -80,7 +80,7 @@ def quit_neuron(env):
 
 @pytest.mark.parametrize(
     ("action", "cause"),
-    [*CAUSES, (quit_neuron, r"exit code 0|ended")],
+    [*CAUSES, (quit_neuron, r"rank 1 was told to end in a call")],
     ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_a_process_that_ends_in_a_call(watch, record, action, cause):
