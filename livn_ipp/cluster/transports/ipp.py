@@ -33,6 +33,7 @@ from livn_ipp.cluster.transports.seats import (
     HubQuestion,
     Seat,
     Seating,
+    ignore_late_replies,
     registered,
 )
 from livn_ipp.errors import CallError, ClusterLost
@@ -41,6 +42,7 @@ __all__ = ["IppTransport"]
 
 _PATIENCE = 10.0  # s, for engines to leave what they do
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
+_ALONE = 60.0  # s, for a leader to end what the other ranks have ended
 
 
 class IppTransport:
@@ -115,6 +117,7 @@ class IppTransport:
             new = Past(self._subworld_size, wire.dumps(factory))
             self._handover = Handover(self._cluster.journal, self._past or new)
         self._client = self._cluster.connect()
+        ignore_late_replies(self._client)
         self._question = HubQuestion(self._client)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
@@ -153,8 +156,8 @@ class IppTransport:
                 members = [rank for rank in ranks if rank.world == world]
                 self._handover.seated(world, slots, members)
         for seat in seats:  # who left a moment ago was not known to the supervisor
-            if not all(registered(self._client, rank) for rank in seat.ranks):
-                self._lose(seat, "a rank ended as soon as it was ready")
+            if gone := self._absent(seat):
+                self._lose(seat, gone)
         self._supervisor.watch()
         return ()  # told already: one that is lost by now must not join after that
 
@@ -336,10 +339,25 @@ class IppTransport:
     def _ask_to_obey(self, seat: Seat) -> None:
         assert self._handover is not None
         assert self._inbox is not None
-        for view in (seat.leader, *seat.others):
-            answer = view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
-            if view is seat.leader:
-                answer.add_done_callback(lambda done: self._obeys(seat, done))
+        answers = [
+            view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
+            for view in (seat.leader, *seat.others)
+        ]
+        answers[0].add_done_callback(lambda done: self._obeys(seat, done))
+        # A kernel that was killed while it sent a parcel may have reached the leader
+        # only, which waits for the others then: they answer, and it does not.
+        for answer in answers[1:]:
+            answer.add_done_callback(lambda _: self._expect_to_obey(seat))
+
+    def _expect_to_obey(self, seat: Seat) -> None:
+        def give_up() -> None:
+            if self._awaited.get(seat.place.index) is seat:
+                why = "its leader waits for what the former kernel did not send"
+                self._supervisor.lost(seat.place.world, why, hung=True)
+
+        timer = threading.Timer(_ALONE, give_up)
+        timer.daemon = True
+        timer.start()
 
     def _obeys(self, seat: Seat, answer: Any) -> None:
         assert self._handover is not None
@@ -374,10 +392,28 @@ class IppTransport:
     # Worlds that come on request
 
     def welcome(self, world: str, ranks: Sequence[topology.Rank]) -> None:
-        """Use a world that nobody here ordered."""
-        workers = len(ranks) // self._subworld_size
+        """Use a world that came by itself."""
+        workers = len(topology.workers(ranks, self._subworld_size))
         for slot in self._supervisor.welcome(world, workers):
             self._told().expecting(slot)
+
+    @property
+    def slots(self) -> dict[int, str]:
+        """The worlds of all workers by index; empty of those on their way."""
+        return self._supervisor.slots
+
+    def shrink(self, slots: Sequence[int], *, drain: bool) -> None:
+        """Let workers go, at once or when they have finished what they run."""
+        if drain:
+            self._told().drain(*slots)
+            # Those that are on their way have nothing to finish.
+            slots = [slot for slot in slots if slot not in self._seats]
+        for slot in slots:
+            if seat := self._seats.get(slot):
+                self._forget(seat)
+        self._supervisor.remove(slots)
+        for slot in slots:
+            self._told().lost(slot, "it was removed on request")
 
     def grow(self, worlds: int) -> None:
         """Start further worlds; their workers join when they are ready."""
@@ -431,7 +467,7 @@ class IppTransport:
         try:
             frames = self._inbox.take(answer.get(timeout=0))
         except Exception as error:
-            self._lose(seat, str(error).splitlines()[0] if str(error) else repr(error))
+            self._lose(seat, self._absent(seat) or repr(error))
             return
         reply = wire.unpack(frames)
         if seat is not self._seats.get(seat.place.index):
@@ -457,8 +493,13 @@ class IppTransport:
         if event.get("event") != "unregister" or self._seating is None:
             return
         if rank := self._seating.known.get(str(event.get("uuid"))):
-            reason = f"rank {rank.rank} on {rank.host} ended or does not answer"
-            self._supervisor.lost(rank.world, reason)
+            self._supervisor.lost(rank.world, _gone(rank))
+
+    def _absent(self, seat: Seat) -> str:
+        """Tell which rank has left the cluster, if one has."""
+        return next(
+            (_gone(r) for r in seat.ranks if not registered(self._client, r)), ""
+        )
 
     def _lose(self, seat: Seat, reason: str) -> None:
         if not self._closing.is_set():
@@ -470,3 +511,7 @@ class IppTransport:
     def _forget_history(self, *views: Any) -> None:
         for each in (self._client, *views):
             each.history.clear()
+
+
+def _gone(rank: topology.Rank) -> str:
+    return f"rank {rank.rank} on {rank.host} ended or does not answer"

@@ -13,7 +13,14 @@ from livn_ipp.cluster import topology, wire
 from livn_ipp.cluster.limits import Limits
 from livn_ipp.errors import ClusterLost, RankFailure, VersionMismatch, call_error
 
-__all__ = ["HubQuestion", "Seat", "Seating", "differing", "registered"]
+__all__ = [
+    "HubQuestion",
+    "Seat",
+    "Seating",
+    "differing",
+    "ignore_late_replies",
+    "registered",
+]
 
 _KNOWN: Final = 10.0  # s, for a client to hear of engines that another client knows
 _LOOK: Final = 0.2  # s
@@ -53,6 +60,25 @@ def registered(client: Any, rank: topology.Rank) -> bool:
         The rank.
     """
     return bool(client._engines.get(rank.engine) == rank.uuid)  # noqa: SLF001
+
+
+def ignore_late_replies(client: Any) -> None:
+    """Drop what engines say after they were given up.
+
+    A client would print such replies, and keep them for ever.
+
+    Parameters
+    ----------
+    client
+        An ``ipyparallel.Client``.
+    """
+    handle = client._queue_handlers["apply_reply"]  # noqa: SLF001
+
+    def handle_awaited(message: Any) -> None:
+        if message["parent_header"].get("msg_id") in client.outstanding:
+            handle(message)
+
+    client._queue_handlers["apply_reply"] = handle_awaited  # noqa: SLF001
 
 
 class Seating:
