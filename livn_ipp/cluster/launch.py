@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
+from livn_ipp.cluster.arrivals import Arrivals
 from livn_ipp.cluster.causes import cause, last_words
 from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
+from livn_ipp.cluster.elastic import Elastic
 from livn_ipp.cluster.launchers import launcher as choose_launcher
 from livn_ipp.cluster.owned import OwnedProcesses
 from livn_ipp.cluster.probe import software
@@ -25,7 +27,6 @@ from livn_ipp.cluster.profile import (
     profile_directory,
     read_connection,
 )
-from livn_ipp.cluster.reachable import Reachable
 from livn_ipp.cluster.security import checked_interface
 from livn_ipp.cluster.shape import Shape
 from livn_ipp.cluster.waiting import Waiting
@@ -34,7 +35,7 @@ from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 __all__ = ["Cluster"]
 
 
-class Cluster(Reachable):
+class Cluster(Elastic):
     """The MPI ranks that workers are made of, each an ipyparallel engine.
 
     Nothing starts before :meth:`start`, or before the cluster is used as a context
@@ -119,7 +120,7 @@ class Cluster(Reachable):
         self._start_timeout = start_timeout
         self._processes: OwnedProcesses | None = None
         self._finalizer: Any = None
-        self._members: dict[str, tuple[topology.Rank, ...]] = {}
+        self._arrivals: Arrivals | None = None
         self._world_names = (f"w{number}" for number in itertools.count())
 
     @classmethod
@@ -173,9 +174,7 @@ class Cluster(Reachable):
             information = read_connection(directory, self.cluster_id)
         try:
             self._connection = Connection(information, self.cluster_id, client)
-            self._connection.await_complete(time.monotonic() + start_timeout)
-            topology.check_versions(self.ranks(), software())
-            self._connection.activate()
+            self._find(start_timeout)
         except BaseException:
             self.stop()
             raise
@@ -222,24 +221,39 @@ class Cluster(Reachable):
             launcher_options=told.options or None,
             mpi_args=told.arguments,
             cluster_id=told.cluster_id,
-            start_timeout=start_timeout,
             file=path,
         )
         self.owned, self.file = False, path
         try:
-            self._connection = Connection(dict(told.client), self.cluster_id)
-            self._connection.await_complete(time.monotonic() + start_timeout)
-            topology.check_versions(self.ranks(), software())
+            self._connection = Connection(
+                dict(told.client), self.cluster_id, known=self._remembered()
+            )
+            self._find(start_timeout)
             if told.host == platform.node():
                 self._adopt(told)
-            self._connection.activate()
         except BaseException:
             self.stop()
             raise
         return self
 
+    def _find(self, timeout: float) -> None:
+        """Take in the ranks that are there."""
+        connection = self._connected()
+        connection.await_complete(time.monotonic() + timeout)
+        ranks = connection.ranks()
+        topology.check_versions(ranks, software())
+        self._members |= topology.worlds(ranks)
+        self._arrivals = Arrivals(self, connection)
+        connection.activate()
+
+    def _remembered(self) -> list[topology.Rank]:
+        try:
+            ranks = self.past().ranks
+        except ConfigError:  # no environment was ever built
+            return []
+        return [rank for members in ranks.values() for rank in members]
+
     def _adopt(self, told: ClusterFile) -> None:
-        self._members |= self.worlds
         self._processes = OwnedProcesses(
             self.cluster_id,
             Path(told.profile_dir),
@@ -317,6 +331,7 @@ class Cluster(Reachable):
             self._connection = Connection(information, self.cluster_id)
             self._await_worlds(names, deadline, tell=True)
             topology.check_versions(self.ranks(), software())
+            self._arrivals = Arrivals(self, self._connection)
             self._connection.activate()
             self._write_file(directory)
         except BaseException:
@@ -330,6 +345,8 @@ class Cluster(Reachable):
         May be called at any time, also after a start that failed, and again.
         """
         self._stopped = True
+        if self._arrivals is not None:
+            self._arrivals.close()
         if self._connection is not None:
             self._connection.close()
         if self._processes is not None and self.owned:
@@ -397,6 +414,7 @@ class Cluster(Reachable):
     def launch_world(self) -> str:
         """Start one more world, as large as the others; returns its name at once."""
         name = next(self._world_names)
+        self.launching.add(name)
         self._own().start_world(name, self._shape.world_size)
         return name
 
@@ -428,12 +446,20 @@ class Cluster(Reachable):
         force
             Whether to do without asking first.
         """
-        self._own().end_world(name, force=force)
-        self._ended_worlds.add(name)
+        processes = self._own()
+        if name in processes.worlds:
+            self._ended_worlds.add(name)
+        self.launching.discard(name)
+        processes.end_world(name, force=force)
 
     def members(self, world: str) -> tuple[topology.Rank, ...]:
         """Tell the ranks of a world that was started here, whether or not they live."""
         return self._members.get(world, ())
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        jobs = ", ".join(self.jobs.values())
+        return f"{text[:-1]}, jobs {jobs}>" if jobs and not self._stopped else text
 
     @property
     def jobs(self) -> dict[str, str]:
@@ -556,5 +582,6 @@ class Cluster(Reachable):
                 f"Not all engines registered within {self._start_timeout:g} s. "
                 f"{processes.log_tail(None, 30)}"
             )
-        ours = (rank for rank in self.ranks() if rank.world in names)
+        ours = (rank for rank in self._connected().ranks() if rank.world in names)
         self._members |= topology.worlds(ours)
+        self.launching -= set(names)

@@ -84,6 +84,13 @@ class Supervisor:
         with self._lock:
             return self._fleet.worlds
 
+    @property
+    def slots(self) -> dict[int, str]:
+        """The world that fills each slot; empty for those that one is on its way to."""
+        with self._lock:
+            filled = {s: w for w, slots in self._fleet.worlds.items() for s in slots}
+            return filled | dict.fromkeys(self._fleet.expected, "")
+
     def settle(self, world: str, slots: Sequence[int]) -> None:
         """Take in a world whose workers are ready."""
         with self._lock:
