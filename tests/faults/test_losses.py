@@ -8,7 +8,7 @@ import pytest
 from watched import PATIENCE
 
 from livn_ipp.decoding import GatherAndMerge
-from livn_ipp.errors import WorkerLost
+from livn_ipp.errors import SessionLost, WorkerLost
 from livn_ipp.testing import (
     Abort,
     Die,
@@ -123,6 +123,30 @@ def test_a_poison_call_ends_with_its_history(watch, record):
     for call in innocent:
         call.result(PATIENCE)
     record("F4", result=ended - began, attempts_number=poison.attempts)
+
+
+def test_a_session_is_lost_with_its_worker(watch, record):
+    """F3: never continued with a fresh state."""
+    watched = watch()
+    watched.env.record_spikes()
+    whole = watched.submit(400, trial=6).result(PATIENCE)
+    with watched.env.session(100, trial=6) as session:
+        steps = [session.step() for _ in range(3)]
+        times = [step.spike_times + 100 * i for i, step in enumerate(steps)]
+        assert sum(map(len, times)) == len(whole.slice(0, 300).spike_times)
+        running = session.submit(pace=0.05)
+        watched.running(running)
+        queued = session.submit()
+        killed = kill_rank(watched.env, session.worker, 1).time
+        with pytest.raises(SessionLost) as caught:
+            running.result(PATIENCE)
+        record("F3", result=time.monotonic() - killed)
+        assert caught.value.last_step == 2
+        for step in (queued.result, session.step):
+            with pytest.raises(SessionLost):
+                step()
+    with watched.env.session(100, trial=6, worker=session.worker) as another:
+        assert another.step().digest() == steps[0].digest()
 
 
 def test_the_other_worker_never_notices(watch):
