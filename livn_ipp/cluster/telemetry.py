@@ -133,7 +133,7 @@ class Telemetry:
     def alive(self) -> None:
         """Publish a sign of life if there was none for some time."""
         # The ends of chunks, which have more to say, are given the time to come first.
-        self._speak(2 * INTERVAL)
+        self._speak(2 * self._interval)
 
     # Inside
 

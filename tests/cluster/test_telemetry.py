@@ -87,6 +87,7 @@ class TestRate:
         told = []
 
         def publish(progress):
+            assert progress.rss or not told, "a sign of life took a chunk's turn"
             told.append(run.now)
             run.now += cost
 
@@ -94,6 +95,7 @@ class TestRate:
         subworld.telemetry.begin(call())
         for step in range(1, 4001):
             run.now += 0.01
+            subworld.agree()  # as ranks do that learn
             subworld.checkpoint(step / 100, run.course)
         gaps = np.diff(told)[10:]
         assert gaps - cost == pytest.approx(gap, abs=0.021)  # in steps of 10 ms
