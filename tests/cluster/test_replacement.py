@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -96,29 +97,72 @@ def test_a_controller_that_ends_or_freezes_ends_all(number, limit):
         until(lambda: not processes_of(cluster), 15, "the end of every process")
 
 
-def test_a_world_that_cannot_be_replaced_is_abandoned(tmp_path, monkeypatch):
+# What Python runs first on the ranks of further worlds.
+FAILS = """
+print('the licence has expired', flush=True)
+os._exit(7)
+"""
+DIFFERS = """
+import importlib.metadata
+true = importlib.metadata.version
+told = lambda name: '999' if name == 'livn_ipp' else true(name)
+importlib.metadata.version = told
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (FAILS, r"no replacement: [\s\S]*exit code 7[\s\S]*the licence has expired"),
+        (DIFFERS, r"no replacement: [\s\S]*livn_ipp: .*999 on rank 0 of world w2"),
+    ],
+    ids=["fails", "differs"],
+)
+def test_a_world_that_cannot_be_replaced_is_abandoned(
+    tmp_path, monkeypatch, text, cause
+):
     with (
         Cluster(num_workers=2, subworld_size=1) as cluster,
         promises.environment(cluster=cluster, max_retries=1) as env,
     ):
         watched = Watched(env)
         world = env._dispatcher.transport.places[0].world
-        # Python runs this first.
         (tmp_path / "sitecustomize.py").write_text(
-            "import os, sys\n"
-            "if 'LIVN_IPP_WORLD' in os.environ:\n"
-            "    print('the licence has expired', flush=True)\n"
-            "    os._exit(7)\n"
+            "import os\nif 'LIVN_IPP_WORLD' in os.environ:\n"
+            + textwrap.indent(text, "    ")
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
         os.kill(cluster.worlds[world][0].pid, signal.SIGKILL)
         pinned = watched.submit(nap, 0.0, worker=0)
-        with pytest.raises(WorkerLost, match="the licence has expired"):
+        with pytest.raises(WorkerLost, match=cause):
             pinned.result(PATIENCE)
-        # Three worlds were tried; what any worker can do, the other one did.
+        # What any worker can do, the other one did.
         assert list(cluster.worlds) == ["w1" if world == "w0" else "w0"]
         assert env(nap, [0.0, 0.0], trial=3) == [3, 4]
         assert len(env._dispatcher.workers) == 1
+        worlds = {process.environ().get(WORLD) for process in processes_of(cluster)}
+        assert worlds - {None} == set(cluster.worlds)
+
+
+def test_what_others_started_is_not_replaced():
+    with (
+        Cluster(num_workers=2, subworld_size=1) as cluster,
+        promises.environment(cluster_id=cluster.cluster_id) as env,
+    ):
+        watched = Watched(env)
+        ranks = env.cluster.ranks()
+        running = [watched.submit(nap, 1.0, worker=worker) for worker in (0, 1)]
+        watched.running(*running)
+        os.kill(ranks[0].pid, signal.SIGKILL)
+        with pytest.raises(WorkerLost, match=f"rank 0 on {ranks[0].host} ended"):
+            running[0].result(10)
+        assert env(nap, [0.0, 0.0], trial=7) == [7, 8]
+        assert env._dispatcher.workers == (1,)
+        last = watched.submit(nap, 60.0)
+        watched.running(last)
+        cluster._processes._controller._process.kill()
+        with pytest.raises(ClusterLost, match="its controller"):
+            last.result(10)
 
 
 @pytest.mark.neuron

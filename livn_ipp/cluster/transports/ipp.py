@@ -29,8 +29,8 @@ from livn_ipp.cluster.transports.handover import (
     agreed_version,
     check_alone,
 )
+from livn_ipp.cluster.transports.hub import Hub
 from livn_ipp.cluster.transports.seats import (
-    HubQuestion,
     Seat,
     Seating,
     ignore_late_replies,
@@ -41,6 +41,8 @@ from livn_ipp.errors import CallError, ClusterLost
 __all__ = ["IppTransport"]
 
 _PATIENCE = 10.0  # s, for engines to leave what they do
+_SILENCE = 10.0  # s, of a controller on this machine
+_OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
 _ALONE = 60.0  # s, for a leader to end what the other ranks have ended
 
@@ -86,7 +88,7 @@ class IppTransport:
         self._seats: dict[int, Seat] = {}
         self._ready: dict[str, dict[int, Seat]] = {}
         self._closing = threading.Event()
-        self._question: HubQuestion | None = None
+        self._hub: Hub | None = None
         self._inbox: Inbox | None = None
         self._past = past
         self._takeover = takeover
@@ -118,7 +120,7 @@ class IppTransport:
             self._handover = Handover(self._cluster.journal, self._past or new)
         self._client = self._cluster.connect()
         ignore_late_replies(self._client)
-        self._question = HubQuestion(self._client)
+        self._hub = Hub(self._client, _SILENCE if self._cluster.owned else _OUTAGE)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
         if (limit := listener.limits.memory_limit) is not None:
@@ -229,6 +231,8 @@ class IppTransport:
             return
         self._closing.set()
         self._supervisor.close()
+        if self._hub is not None:
+            self._hub.close()
         self._cluster.users.discard(self)
         if self._handover is not None:
             self._handover.close(remove=not self._leaving)
@@ -310,7 +314,7 @@ class IppTransport:
 
     def answers(self) -> bool:
         """Tell whether the hub answers questions."""
-        return self._question is None or self._question.answered()
+        return self._hub is None or self._hub.answers()
 
     # Taking over what a former kernel left
 
