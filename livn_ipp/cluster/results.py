@@ -227,7 +227,7 @@ class _OnDisk(Kept):
 
     def drop(self) -> None:
         scratch, self._scratch = self._scratch, None
-        if scratch is not None:
+        if scratch is not None and scratch.mine:
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
