@@ -16,13 +16,14 @@ from livn_ipp.env.choose import Place
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
 from livn_ipp.env.queries import Queries
+from livn_ipp.env.scaling import Scaling
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System
 
 __all__ = ["DistributedEnv"]
 
 
-class DistributedEnv(Calls, Configuration, Queries):
+class DistributedEnv(Calls, Configuration, Queries, Scaling):
     """An Env that fans out calls to the workers of a cluster.
 
     In a notebook or a plain script it starts its own cluster, or uses one that is
