@@ -83,7 +83,7 @@ def test_too_few_slots_is_shown_with_mpiexecs_advice():
 
 def test_a_host_for_ranks_that_has_no_address_is_named():
     cluster = Cluster(1, 2, mpi_args=["--host", "nowhere.invalid:2"])
-    with told_soon(PreflightError, r"w0 ended[\s\S]*nowhere"):
+    with told_soon(PreflightError, r"w0 ended[\s\S]*(nowhere|ssh)"):
         cluster.start()
     assert not marked(cluster._processes.marks)
 
@@ -103,14 +103,8 @@ def test_a_machine_whose_own_name_has_no_address_does(case):
 
     if shutil.which("unshare") is None or not can_rename():
         pytest.skip("only root may give a process a machine's name of its own")
-    rename = [
-        "unshare",
-        "--uts",
-        "sh",
-        "-c",
-        'hostname nowhere.invalid; exec "$@"',
-        "sh",
-    ]
+    script = 'hostname nowhere.invalid; exec "$@"'
+    rename = ["unshare", "--uts", "sh", "-c", script, "sh"]
     text = """
 import socket
 from livn_ipp.cluster.launch import Cluster
@@ -148,18 +142,3 @@ def test_a_stale_connection_file_is_told_and_gives_way_to_a_new_cluster(stale):
         other = Cluster.attach(cluster_id="stale")
         assert other.ranks() == cluster.ranks()
         other.stop()
-
-
-def test_a_stale_file_whose_port_another_cluster_has_now_is_told(stale, cluster_2x2):
-    directory = cluster_2x2._processes.profile_dir
-    file = connection_file(directory, "stale", "client")
-    content = json.loads(file.read_text())
-    now = json.loads(cluster_2x2._processes.client_file.read_text())
-    with Cluster(1, 1) as later:
-        theirs = json.loads(later._processes.client_file.read_text())
-        port = theirs["registration"]
-        file.write_text(json.dumps({**content, "registration": port}))
-        with told_soon(ClusterLost, f"{port} .*does not take the key"):
-            Cluster.attach(cluster_id="stale")
-        assert later.connect().ids
-    assert now["curve_serverkey"] == content["curve_serverkey"]
