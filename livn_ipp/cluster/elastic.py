@@ -208,7 +208,14 @@ class Elastic(Reachable):
 
     def _ready(self) -> int:
         user = self._user()
-        return len(self.workers if user is None else user.places)
+        return self._count() if user is None else len(user.places)
+
+    def _count(self) -> int:
+        """Count the workers, also those on their way to an environment."""
+        user = self._user()
+        if user is not None:
+            return len(user.slots)
+        return len(self.ranks()) // self.subworld_size
 
     def _chosen(self, workers: int | Sequence[int], slots: dict[int, str]) -> list[int]:
         if isinstance(workers, int):

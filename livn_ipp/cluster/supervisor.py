@@ -138,10 +138,10 @@ class Supervisor:
         self._spawn("livn_ipp starts a world", lambda: self._carry_out(orders))
         return tuple(slot for o in orders if isinstance(o, Start) for slot in o.slots)
 
-    def welcome(self, world: str, workers: int) -> tuple[int, ...]:
-        """Use a world that nobody here ordered; if it is lost, that is for good.
-
-        Returns at once.
+    def welcome(
+        self, world: str, workers: int, *, guest: bool = True
+    ) -> tuple[int, ...]:
+        """Use a world that was not ordered; returns at once.
 
         Parameters
         ----------
@@ -149,6 +149,8 @@ class Supervisor:
             Its name; it is complete.
         workers
             How many slots it fills.
+        guest
+            Whether it came from elsewhere: if it is lost, that is for good.
 
         Returns
         -------
@@ -156,7 +158,8 @@ class Supervisor:
             The slots of its workers.
         """
         with self._lock:
-            self._guests.add(world)
+            if guest:
+                self._guests.add(world)
             self._starting.add(world)
             orders = self._fleet.add(workers, time.monotonic())
         order = next(order for order in orders if isinstance(order, Start))

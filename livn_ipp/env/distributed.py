@@ -59,6 +59,9 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling):
     launcher_options
         Of a batch system: queue, time limit and so on; see
         :class:`livn_ipp.cluster.launchers.options.BatchOptions`.
+    min_workers
+        Workers of the cluster that is started to begin with; the others join when they
+        are ready. By default all have to come.
     transport
         ``"ipp"``, ``"mpi"``, ``"local"`` (no cluster, serial) or ``"auto"``.
     backend
@@ -92,6 +95,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling):
         workers_per_world: int | Literal["all"] = 1,
         launcher: str = "mpi",
         launcher_options: Mapping[str, Any] | None = None,
+        min_workers: int | None = None,
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
         **limits: Unpack[LimitOptions],
@@ -107,6 +111,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling):
             workers_per_world,
             launcher,
             launcher_options,
+            min_workers,
         )
         self.subworld_size = 1 if subworld_size is None else subworld_size
         if self.subworld_size < 1:

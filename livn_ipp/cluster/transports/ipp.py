@@ -398,7 +398,8 @@ class IppTransport:
     def welcome(self, world: str, ranks: Sequence[topology.Rank]) -> None:
         """Use a world that came by itself."""
         workers = len(topology.workers(ranks, self._subworld_size))
-        for slot in self._supervisor.welcome(world, workers):
+        guest = not self._cluster.started(world)
+        for slot in self._supervisor.welcome(world, workers, guest=guest):
             self._told().expecting(slot)
 
     @property
