@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.processes import end, marked
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 _PATIENCE = 60.0  # s, for the daemons to find each other
@@ -64,6 +64,9 @@ class Slurm:
     def __init__(self, directory):
         self.directory = directory
         self._mark = {"LIVN_IPP_TEST_SLURM": uuid.uuid4().hex}
+        self.host = socket.gethostname().partition(".")[0]
+        self.background = set()
+        self._daemons = []
         self.variables = {"SLURM_CONF": str(directory / "slurm.conf"), **self._mark}
 
     def __enter__(self):
@@ -86,6 +89,8 @@ class Slurm:
         with contextlib.suppress(Exception):
             self.run("scancel", "--user=root", "--full", "--signal=KILL")
         end(self._mark, grace=2.0, limit=30.0)
+        for daemon in self._daemons:
+            daemon.wait(10)
 
     def run(self, *command):
         """Run one of Slurm's commands; returns what it prints."""
@@ -99,10 +104,15 @@ class Slurm:
         assert answer.returncode == 0, (command, answer.stdout, answer.stderr)
         return answer.stdout
 
+    def processes(self):
+        """Its daemons, and what runs in jobs that inherited the mark."""
+        return marked(self._mark)
+
     def jobs(self):
-        """States by id of the jobs that have not ended."""
+        """States by id of the jobs that have not ended, but for `background`."""
         lines = self.run("squeue", "--noheader", "--format=%i %T").splitlines()
-        return dict(line.split() for line in lines)
+        states = dict(line.split() for line in lines)
+        return {job: states[job] for job in states if job not in self.background}
 
     def await_jobs(self, wanted, seconds=30.0):
         """Wait until the states, by id, are as a function wants them."""
@@ -122,7 +132,7 @@ class Slurm:
         controller_port, node_port = _free_ports(2)
         (self.directory / "slurm.conf").write_text(
             _CONFIGURATION.format(
-                host=socket.gethostname().partition(".")[0],
+                host=self.host,
                 directory=self.directory,
                 controller_port=controller_port,
                 node_port=node_port,
@@ -136,7 +146,7 @@ class Slurm:
         ]
         for command in (munge, ["slurmctld", "-D", "-c"], ["slurmd", "-D", "-c"]):
             with (self.directory / f"{command[0]}.log").open("ab") as log:
-                subprocess.Popen(
+                daemon = subprocess.Popen(
                     command,
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -144,13 +154,16 @@ class Slurm:
                     stderr=log,
                     start_new_session=True,
                 )
-        self._await_idle()
+            self._daemons.append(daemon)
+        self.await_idle()
 
-    def _await_idle(self):
+    def await_idle(self):
+        """Wait until the node takes jobs."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                if "idle" in self.run("sinfo", "--noheader", "--format=%t"):
+                states = self.run("sinfo", "--noheader", "--format=%t").split()
+                if {"idle", "mix", "alloc"} & set(states):
                     return
             if time.monotonic() > deadline:
                 raise Unavailable(f"Slurm did not come up: {self._logs()}")

@@ -84,6 +84,13 @@ class Supervisor:
         with self._lock:
             return self._fleet.worlds
 
+    @property
+    def slots(self) -> dict[int, str]:
+        """The world that fills each slot; empty for those that one is on its way to."""
+        with self._lock:
+            filled = {s: w for w, slots in self._fleet.worlds.items() for s in slots}
+            return filled | dict.fromkeys(self._fleet.expected, "")
+
     def settle(self, world: str, slots: Sequence[int]) -> None:
         """Take in a world whose workers are ready."""
         with self._lock:
@@ -131,10 +138,10 @@ class Supervisor:
         self._spawn("livn_ipp starts a world", lambda: self._carry_out(orders))
         return tuple(slot for o in orders if isinstance(o, Start) for slot in o.slots)
 
-    def welcome(self, world: str, workers: int) -> tuple[int, ...]:
-        """Use a world that nobody here ordered; if it is lost, that is for good.
-
-        Returns at once.
+    def welcome(
+        self, world: str, workers: int, *, guest: bool = True
+    ) -> tuple[int, ...]:
+        """Use a world that was not ordered; returns at once.
 
         Parameters
         ----------
@@ -142,6 +149,8 @@ class Supervisor:
             Its name; it is complete.
         workers
             How many slots it fills.
+        guest
+            Whether it came from elsewhere: if it is lost, that is for good.
 
         Returns
         -------
@@ -149,7 +158,8 @@ class Supervisor:
             The slots of its workers.
         """
         with self._lock:
-            self._guests.add(world)
+            if guest:
+                self._guests.add(world)
             self._starting.add(world)
             orders = self._fleet.add(workers, time.monotonic())
         order = next(order for order in orders if isinstance(order, Start))

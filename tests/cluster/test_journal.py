@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from livn_ipp.cluster import journal as module
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.journal import Journal, Past, Sent
+from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
 OWNER = {"host": "here", "pid": 7, "began": 1.5}
@@ -38,9 +39,12 @@ class Kernel:
         elif step[0] == "seated":
             _, world, there = step
             slots = (2 * world, 2 * world + 1) if there else ()
-            self.journal.seated(f"w{world}", slots)
+            ranks = [Rank(world, f"w{world}", 0, 1, "here", 7, {"neuron": "9"}, "u")]
+            self.journal.seated(f"w{world}", slots, ranks)
             self.past.worlds.pop(f"w{world}", None)
+            self.past.ranks.pop(f"w{world}", None)
             if slots:
+                self.past.ranks[f"w{world}"] = tuple(ranks)
                 self.past.worlds[f"w{world}"] = slots
         elif step[0] == "acknowledge":
             self.received[step[1]] = self.parcel
@@ -63,7 +67,15 @@ def plain(past):
     """What counts of a past, comparable."""
     log = [(e.version, e.method, *map(bytes, e.arguments)) for e in past.log]
     numbers = (past.last_call, past.last_parcel)
-    return [*map(bytes, past.factory)], past.owner, log, past.worlds, past.sent, numbers
+    return (
+        [*map(bytes, past.factory)],
+        past.owner,
+        log,
+        past.worlds,
+        past.ranks,
+        past.sent,
+        numbers,
+    )
 
 
 @given(

@@ -1,6 +1,7 @@
 """The transport over ipyparallel engines: targeted messages with our own bytes."""
 
 import contextlib
+import platform
 import signal
 import threading
 import time
@@ -11,10 +12,12 @@ from typing import Any
 from ipyparallel.serialize import deserialize_object
 
 from livn_ipp.cluster import topology, wire
+from livn_ipp.cluster.departure import failure_error
 from livn_ipp.cluster.dispatcher import Listener
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.journal import Past
 from livn_ipp.cluster.memory import memory_error
+from livn_ipp.cluster.preflight import warn_of_memory
 from livn_ipp.cluster.recovered import Recovered
 from livn_ipp.cluster.results import Results
 from livn_ipp.cluster.shared import Inbox
@@ -26,18 +29,22 @@ from livn_ipp.cluster.transports.handover import (
     agreed_version,
     check_alone,
 )
+from livn_ipp.cluster.transports.hub import Hub
 from livn_ipp.cluster.transports.seats import (
-    HubQuestion,
     Seat,
     Seating,
+    ignore_late_replies,
     registered,
 )
-from livn_ipp.errors import ClusterLost, WorkerMemoryError
+from livn_ipp.errors import CallError, ClusterLost
 
 __all__ = ["IppTransport"]
 
 _PATIENCE = 10.0  # s, for engines to leave what they do
+_SILENCE = 10.0  # s, of a controller on this machine
+_OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
+_ALONE = 60.0  # s, for a leader to end what the other ranks have ended
 
 
 class IppTransport:
@@ -81,7 +88,7 @@ class IppTransport:
         self._seats: dict[int, Seat] = {}
         self._ready: dict[str, dict[int, Seat]] = {}
         self._closing = threading.Event()
-        self._question: HubQuestion | None = None
+        self._hub: Hub | None = None
         self._inbox: Inbox | None = None
         self._past = past
         self._takeover = takeover
@@ -112,9 +119,13 @@ class IppTransport:
             new = Past(self._subworld_size, wire.dumps(factory))
             self._handover = Handover(self._cluster.journal, self._past or new)
         self._client = self._cluster.connect()
-        self._question = HubQuestion(self._client)
+        ignore_late_replies(self._client)
+        self._hub = Hub(self._client, _SILENCE if self._cluster.owned else _OUTAGE)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
+        if (limit := listener.limits.memory_limit) is not None:
+            here = platform.node()
+            warn_of_memory(limit, sum(rank.host == here for rank in ranks))
         self._inbox = Inbox()
         self._seating = Seating(
             self._client,
@@ -139,13 +150,18 @@ class IppTransport:
             raise
         for seat in seats:
             self._seats[seat.place.index] = seat
+            listener.joined(seat.place.index)
         for world in dict.fromkeys(place.world for place in places):
             slots = [place.index for place in places if place.world == world]
             self._supervisor.settle(world, slots)
             if self._handover is not None:
-                self._handover.seated(world, slots)
+                members = [rank for rank in ranks if rank.world == world]
+                self._handover.seated(world, slots, members)
+        for seat in seats:  # who left a moment ago was not known to the supervisor
+            if gone := self._absent(seat):
+                self._lose(seat, gone)
         self._supervisor.watch()
-        return tuple(self._seats)
+        return ()  # told already: one that is lost by now must not join after that
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
         """Send a parcel to every rank of a worker."""
@@ -222,6 +238,8 @@ class IppTransport:
             return
         self._closing.set()
         self._supervisor.close()
+        if self._hub is not None:
+            self._hub.close()
         self._cluster.users.discard(self)
         if self._handover is not None:
             self._handover.close(remove=not self._leaving)
@@ -253,7 +271,8 @@ class IppTransport:
         """Use a world's workers from now on."""
         seats = self._ready.pop(world)
         if self._handover is not None:
-            self._handover.seated(world, slots)
+            members = [rank for slot in seats.values() for rank in slot.ranks]
+            self._handover.seated(world, slots, members)
         for slot in slots:
             self._seats[slot] = seats[slot]
             self._told().joined(slot)
@@ -302,7 +321,7 @@ class IppTransport:
 
     def answers(self) -> bool:
         """Tell whether the hub answers questions."""
-        return self._question is None or self._question.answered()
+        return self._hub is None or self._hub.answers()
 
     # Taking over what a former kernel left
 
@@ -331,10 +350,25 @@ class IppTransport:
     def _ask_to_obey(self, seat: Seat) -> None:
         assert self._handover is not None
         assert self._inbox is not None
-        for view in (seat.leader, *seat.others):
-            answer = view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
-            if view is seat.leader:
-                answer.add_done_callback(lambda done: self._obeys(seat, done))
+        answers = [
+            view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
+            for view in (seat.leader, *seat.others)
+        ]
+        answers[0].add_done_callback(lambda done: self._obeys(seat, done))
+        # A kernel that was killed while it sent a parcel may have reached the leader
+        # only, which waits for the others then: they answer, and it does not.
+        for answer in answers[1:]:
+            answer.add_done_callback(lambda _: self._expect_to_obey(seat))
+
+    def _expect_to_obey(self, seat: Seat) -> None:
+        def give_up() -> None:
+            if self._awaited.get(seat.place.index) is seat:
+                why = "its leader waits for what the former kernel did not send"
+                self._supervisor.lost(seat.place.world, why, hung=True)
+
+        timer = threading.Timer(_ALONE, give_up)
+        timer.daemon = True
+        timer.start()
 
     def _obeys(self, seat: Seat, answer: Any) -> None:
         assert self._handover is not None
@@ -369,10 +403,29 @@ class IppTransport:
     # Worlds that come on request
 
     def welcome(self, world: str, ranks: Sequence[topology.Rank]) -> None:
-        """Use a world that nobody here ordered."""
-        workers = len(ranks) // self._subworld_size
-        for slot in self._supervisor.welcome(world, workers):
+        """Use a world that came by itself."""
+        workers = len(topology.workers(ranks, self._subworld_size))
+        guest = not self._cluster.started(world)
+        for slot in self._supervisor.welcome(world, workers, guest=guest):
             self._told().expecting(slot)
+
+    @property
+    def slots(self) -> dict[int, str]:
+        """The worlds of all workers by index; empty of those on their way."""
+        return self._supervisor.slots
+
+    def shrink(self, slots: Sequence[int], *, drain: bool) -> None:
+        """Let workers go, at once or when they have finished what they run."""
+        if drain:
+            self._told().drain(*slots)
+            # Those that are on their way have nothing to finish.
+            slots = [slot for slot in slots if slot not in self._seats]
+        for slot in slots:
+            if seat := self._seats.get(slot):
+                self._forget(seat)
+        self._supervisor.remove(slots)
+        for slot in slots:
+            self._told().lost(slot, "it was removed on request")
 
     def grow(self, worlds: int) -> None:
         """Start further worlds; their workers join when they are ready."""
@@ -407,19 +460,18 @@ class IppTransport:
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
             closed.wait(0.2)
 
-    def _excess(
-        self, world: str, slots: Sequence[int] = ()
-    ) -> WorkerMemoryError | None:
-        """Tell whether a world ended because a rank used too much memory."""
+    def _excess(self, world: str, slots: Sequence[int] = ()) -> CallError | None:
+        """Tell whether a rank ended its world, as for using too much memory."""
+        makers = {"memory": memory_error, "failed": failure_error}
         for words in self._cluster.last_words(world):
-            if words["kind"] == "memory":
+            if words["kind"] in makers:
                 seats = [self._seats[slot] for slot in slots if slot in self._seats]
                 whose = [
                     seat.place.index
                     for seat in seats
                     if words["rank"] in [rank.rank for rank in seat.ranks]
                 ]
-                return memory_error(words, whose[0] if whose else None)
+                return makers[words["kind"]](words, whose[0] if whose else None)
         return None
 
     def _answered(self, seat: Seat, answer: Any) -> None:
@@ -427,7 +479,7 @@ class IppTransport:
         try:
             frames = self._inbox.take(answer.get(timeout=0))
         except Exception as error:
-            self._lose(seat, str(error).splitlines()[0] if str(error) else repr(error))
+            self._lose(seat, self._absent(seat) or repr(error))
             return
         reply = wire.unpack(frames)
         if seat is not self._seats.get(seat.place.index):
@@ -453,8 +505,13 @@ class IppTransport:
         if event.get("event") != "unregister" or self._seating is None:
             return
         if rank := self._seating.known.get(str(event.get("uuid"))):
-            reason = f"rank {rank.rank} on {rank.host} ended or does not answer"
-            self._supervisor.lost(rank.world, reason)
+            self._supervisor.lost(rank.world, _gone(rank))
+
+    def _absent(self, seat: Seat) -> str:
+        """Tell which rank has left the cluster, if one has."""
+        return next(
+            (_gone(r) for r in seat.ranks if not registered(self._client, r)), ""
+        )
 
     def _lose(self, seat: Seat, reason: str) -> None:
         if not self._closing.is_set():
@@ -466,3 +523,7 @@ class IppTransport:
     def _forget_history(self, *views: Any) -> None:
         for each in (self._client, *views):
             each.history.clear()
+
+
+def _gone(rank: topology.Rank) -> str:
+    return f"rank {rank.rank} on {rank.host} ended or does not answer"
