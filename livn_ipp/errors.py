@@ -20,12 +20,14 @@ __all__ = [
     "MissingExtra",
     "PreflightError",
     "RankFailure",
+    "ResultLost",
     "ResultNotSerializable",
     "ResultTooLarge",
     "SessionLost",
     "SystemFormatError",
     "VersionMismatch",
     "WorkerLost",
+    "WorkerMemoryError",
     "call_error",
 ]
 
@@ -151,11 +153,23 @@ class CallError(LivnError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         kind = CallError if "_mixed" in vars(type(self)) else type(self)
-        return _rebuild, (kind, self.message, self.failures, self.worker)
+        arguments = (kind, self.message, self.failures, self.worker)
+        return _rebuild, arguments, dict(vars(self))
 
 
 class CallTimeout(CallError, TimeoutError):
-    """A call did not end within its deadline."""
+    """A call did not end within its deadline.
+
+    Attributes
+    ----------
+    time
+        Biological time in ms that the call had reached, as last reported.
+    partial
+        The spikes until then if the call was submitted with ``stream=True``, else None.
+    """
+
+    time: float = 0.0
+    partial: Any = None
 
 
 class CallCancelled(CallError, concurrent.futures.CancelledError):
@@ -163,11 +177,42 @@ class CallCancelled(CallError, concurrent.futures.CancelledError):
 
 
 class WorkerLost(CallError):
-    """A worker's processes ended while it held the call, and retrying did not help."""
+    """A worker's processes ended while it held the call, and retrying did not help.
+
+    Attributes
+    ----------
+    attempts
+        Each worker that was lost with the call, and why.
+    """
+
+    attempts: tuple[str, ...] = ()
 
 
 class SessionLost(WorkerLost):
-    """The worker that held a session's state is gone, and the state with it."""
+    """The worker that held a session's state is gone, and the state with it.
+
+    Attributes
+    ----------
+    last_step
+        Number of the last step whose result arrived; 0 if none did.
+    """
+
+    last_step: int = 0
+
+
+class WorkerMemoryError(WorkerLost, MemoryError):
+    """A rank used more memory than it may; the call that did so is not run again.
+
+    Attributes
+    ----------
+    rss
+        Bytes of resident memory that the rank had.
+    limit
+        Bytes that it may have: ``memory_limit``.
+    """
+
+    rss: int = 0
+    limit: int = 0
 
 
 class ResultNotSerializable(CallError, TypeError):
@@ -176,6 +221,10 @@ class ResultNotSerializable(CallError, TypeError):
 
 class ResultTooLarge(CallError, MemoryError):
     """A call's result exceeds what may be sent back."""
+
+
+class ResultLost(CallError):
+    """A finished call's result waited on disk and cannot be read back."""
 
 
 def call_error(

@@ -3,27 +3,42 @@
 Every rank of a subworld runs the same program. When one of them raises while the
 others wait in a collective, an unguarded program hangs for ever. Here every collective
 begins with a vote: a rank that fails casts the vote it owes, the others see it at
-their next collective and raise :class:`PeerFailed` at the same point.
+their next collective and raise :class:`PeerFailed` at the same point. The same vote
+tells all ranks of a wish to stop, of a time limit, and when to say how far they are.
 """
 
 import pickle
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livn_ipp.errors import LivnError
 
-__all__ = ["Communicator", "PeerFailed", "State", "Stopped", "Subworld"]
+__all__ = [
+    "Communicator",
+    "Course",
+    "Late",
+    "PeerFailed",
+    "State",
+    "Stopped",
+    "Subworld",
+    "Telemetry",
+]
 
 
 class State(IntEnum):
     """What a rank votes; the highest vote wins."""
 
     GOING = 0
-    STOP = 1
-    FAILED = 2
+    PUBLISH = 1
+    LATE = 2
+    STOP = 3
+    FAILED = 4
 
 
 class PeerFailed(LivnError):
@@ -32,6 +47,44 @@ class PeerFailed(LivnError):
 
 class Stopped(LivnError):
     """All ranks agreed to stop at this point because someone asked for it."""
+
+
+class Late(Stopped):
+    """All ranks agreed to stop at this point because their time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A run under way, as its ranks tell of it.
+
+    Attributes
+    ----------
+    start, end
+        Biological time in ms at which it begins and ends.
+    news
+        Takes this rank's spikes since it was last asked: the cells, and the times in
+        ms from the run's start.
+    """
+
+    start: float
+    end: float
+    news: Callable[[], tuple[NDArray[np.uint32], NDArray[np.float64]]]
+
+
+class Telemetry(Protocol):
+    """What carries word of a simulation to those who wait for it."""
+
+    def due(self, time: float, course: Course) -> bool:
+        """Tell whether to publish now; only ever True on the leader."""
+
+    def collect(self, time: float, course: Course) -> None:
+        """Gather what is new from all ranks and publish it. Collective."""
+
+    def report(self, time: float) -> None:
+        """Publish the biological time (ms), from the leader alone."""
+
+    def alive(self) -> None:
+        """Publish a sign of life if there was none for some time."""
 
 
 class Subworld:
@@ -49,10 +102,12 @@ class Subworld:
         This process's rank and the number of ranks.
     comm : Communicator
         Guarded collectives over the ranks, with mpi4py's names.
-    on_progress : callable or None
-        Called by the simulation at chunk ends with the biological time in ms.
     poll : callable or None
         Asked before each vote whether to stop, where no signal can bring the wish.
+    deadline : float or None
+        Reading of ``time.perf_counter`` after which a vote ends in :class:`Late`.
+    telemetry : Telemetry or None
+        Who is told how far the simulation is; the same on all ranks.
 
     Examples
     --------
@@ -67,8 +122,9 @@ class Subworld:
         self.rank: int = self.mpi.Get_rank() if self.mpi else 0
         self.size: int = self.mpi.Get_size() if self.mpi else 1
         self.comm = Communicator(self)
-        self.on_progress: Callable[[float], None] | None = None
         self.poll: Callable[[], bool] | None = None
+        self.deadline: float | None = None
+        self.telemetry: Telemetry | None = None
         self._stop = False
         self._mine = np.zeros(1, np.int32)
         self._all = np.zeros(1, np.int32)
@@ -88,26 +144,72 @@ class Subworld:
         ------
         Stopped
             On every rank, if one was asked to stop.
+        Late
+            On every rank, if the deadline is over.
         PeerFailed
             If another rank failed.
         """
-        if self.poll is not None and self.poll():
-            self._stop = True
-        outcome = self._vote(State.STOP if self._stop else State.GOING)
-        if outcome == State.FAILED:
-            raise PeerFailed("another rank of this subworld raised")
-        if outcome == State.STOP:
-            self._stop = False
-            raise Stopped("stopped on request")
+        self._heed(self._vote(self._state()))
+        if self.telemetry is not None:
+            self.telemetry.alive()
+
+    def checkpoint(self, time: float, course: Course) -> None:
+        """Vote at the end of a chunk of a run, and publish if that is due. Collective.
+
+        Parameters
+        ----------
+        time
+            Biological time in ms that the run has reached.
+        course
+            The run.
+
+        Raises
+        ------
+        Stopped, Late, PeerFailed
+            As :meth:`agree`.
+        """
+        state, telemetry = self._state(), self.telemetry
+        if telemetry is None:
+            self._heed(self._vote(state))
+            return
+        if state == State.GOING and telemetry.due(time, course):
+            state = State.PUBLISH
+        outcome = self._vote(state)
+        if outcome in {State.PUBLISH, State.LATE}:
+            telemetry.collect(time, course)
+        self._heed(outcome)
 
     def fail(self) -> None:
         """Cast the vote this rank owes its peers after it raised."""
         self._vote(State.FAILED)
 
     def report(self, time: float) -> None:
-        """Pass on the biological time (ms) that the simulation has reached."""
-        if self.on_progress is not None:
-            self.on_progress(time)
+        """Pass on the biological time (ms) that a simulation has reached.
+
+        For simulators whose ranks meet nowhere during a run; not collective.
+        """
+        if self.telemetry is not None:
+            self.telemetry.report(time)
+
+    def _state(self) -> State:
+        if self.poll is not None and self.poll():
+            self._stop = True
+        if self._stop:
+            return State.STOP
+        late = self.deadline is not None and time.perf_counter() >= self.deadline
+        return State.LATE if late else State.GOING
+
+    def _heed(self, outcome: int) -> None:
+        if outcome < State.LATE:
+            return
+        if outcome == State.FAILED:
+            raise PeerFailed("another rank of this subworld raised")
+        if outcome == State.STOP:
+            self._stop = False
+            raise Stopped("stopped on request")
+        if outcome == State.LATE:
+            self.deadline = None
+            raise Late("stopped because the time is over")
 
     def _vote(self, state: State) -> int:
         if self.mpi is None:

@@ -399,6 +399,53 @@ def test_an_interrupt_while_waiting_cancels_the_call(env):
     assert env(Echo(), inputs=[1]) == [1]
 
 
+def test_a_call_stops_when_its_time_is_over(env):
+    late = env.submit(until_stopped, timeout=0.5, worker=env._dispatcher.workers[0])
+    with pytest.raises(CallTimeout, match=r"longer than its 0\.5 s") as caught:
+        late.result(20)
+    assert caught.value.worker == env._dispatcher.workers[0]
+    assert caught.value.time > 0
+    assert late.attempts == 1
+    assert env.submit(Echo(), 3, worker=caught.value.worker).result(20) == 3
+    with pytest.raises(ConfigError, match="timeout must be a positive number"):
+        env(Echo(), timeout=-1)
+
+
+def test_a_session_goes_on_where_the_last_step_ended(env):
+    count = Count()
+    with env.session(count, trial=7) as session:
+        worker = session.worker
+        assert [session.step()[0] for _ in range(3)] == [1, 2, 3]
+        ahead = [session.submit() for _ in range(4)]
+        assert [future.result(20)[0] for future in ahead] == [4, 5, 6, 7]
+        assert {future.worker for future in ahead} == {worker}
+        if len(env._dispatcher.workers) > 1:
+            others = env(trials, inputs=[None] * 4)
+            assert len(others) == 4
+            assert session.step()[0] == 8
+        else:
+            with pytest.raises(ConfigError, match="hold sessions"):
+                env(Echo())
+    with pytest.raises(ConfigError, match="closed"):
+        session.step()
+    with env.session(count, worker=worker) as session:
+        assert session.step()[0] == 1
+    assert env(Echo(), inputs=[1, 2]) == [1, 2]
+
+
+def test_an_error_in_a_step_leaves_the_session(env):
+    def odd(run, env):
+        if run[0] % 2:
+            raise ValueError(run[0])
+        return env.trial
+
+    with env.session(odd, trial=5) as session:
+        assert session.step(0) == 5
+        with pytest.raises(ValueError, match="3"):
+            session.step(3)
+        assert session.step(2) == 5
+
+
 def _interrupt_main():
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 

@@ -32,9 +32,18 @@ MAY_IMPORT = {
     "encoding": BASE | GROUND,
     "decoding": BASE,
     "neuron": BELOW_NEURON,
-    "cluster": {"errors", "content", "display", "types", "subworld"},
+    "cluster": {
+        "errors",
+        "content",
+        "display",
+        "types",
+        "subworld",
+        "run",
+        "signals",
+    },
     "env": BELOW_ENV,
     "search": BELOW_ENV | {"env"},
+    "testing": BASE | GROUND | {"system", "cluster", "env"},  # nobody imports it
     "view": BASE | GROUND | {"system", "decoding"},
     "demo": HOUSE,
     "cli": HOUSE | {"demo"},
@@ -43,7 +52,7 @@ MAY_IMPORT = {
 # Which rooms may reach which heavy libraries, and nowhere when a module is loaded.
 MAY_START = {
     "neuron": {"neuron", "env"},
-    "mpi4py": {"subworld", "neuron", "cluster", "env", "cli"},
+    "mpi4py": {"subworld", "neuron", "cluster", "env", "testing", "cli"},
     "scipy": {"decoding", "system"},
 }
 # Libraries of the extras: only through extras.extra(), which tells what to install.

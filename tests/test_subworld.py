@@ -2,11 +2,12 @@
 
 import operator
 import threading
+import time
 
 import pytest
 from ranks import run_on_ranks
 
-from livn_ipp.subworld import PeerFailed, Stopped, Subworld
+from livn_ipp.subworld import Course, Late, PeerFailed, Stopped, Subworld
 
 RANKS = 3
 
@@ -62,13 +63,70 @@ def test_a_stop_can_be_polled_for():
     alone.agree()
 
 
+class Listening:
+    """Telemetry that keeps what it hears."""
+
+    def __init__(self, due=False):
+        self.heard = []
+        self.wants = due
+
+    def due(self, time, course):
+        return self.wants
+
+    def collect(self, time, course):
+        self.heard.append(("collect", time, course))
+
+    def report(self, time):
+        self.heard.append(("report", time))
+
+    def alive(self):
+        self.heard.append(("alive",))
+
+
 def test_progress_goes_to_whoever_listens():
     alone = Subworld()
     alone.report(1.0)
-    heard = []
-    alone.on_progress = heard.append
+    alone.telemetry = Listening()
     alone.report(2.5)
-    assert heard == [2.5]
+    alone.agree()
+    assert alone.telemetry.heard == [("report", 2.5), ("alive",)]
+
+
+COURSE = Course(0.0, 10.0, lambda: (None, None))
+
+
+def test_what_is_due_at_a_chunk_s_end_is_collected():
+    alone = Subworld()
+    alone.checkpoint(1.0, COURSE)
+    alone.telemetry = Listening(due=True)
+    alone.checkpoint(2.0, COURSE)
+    alone.telemetry.wants = False
+    alone.checkpoint(3.0, COURSE)
+    assert alone.telemetry.heard == [("collect", 2.0, COURSE)]
+
+
+def test_a_stop_is_not_kept_waiting_by_what_is_due():
+    alone = Subworld()
+    alone.telemetry = Listening(due=True)
+    alone.request_stop()
+    with pytest.raises(Stopped):
+        alone.checkpoint(2.0, COURSE)
+    assert alone.telemetry.heard == []
+
+
+def test_a_deadline_ends_a_run_once_and_what_it_reached_is_collected():
+    alone = Subworld()
+    alone.telemetry = Listening()
+    alone.deadline = time.perf_counter() + 3600
+    alone.checkpoint(1.0, COURSE)
+    alone.deadline = time.perf_counter()
+    with pytest.raises(Late):
+        alone.checkpoint(2.0, COURSE)
+    alone.checkpoint(3.0, COURSE)
+    assert alone.telemetry.heard == [("collect", 2.0, COURSE)]
+    alone.deadline = time.perf_counter()
+    with pytest.raises(Late):
+        alone.agree()
 
 
 def test_repr():
@@ -180,3 +238,48 @@ def test_a_failure_wins_over_a_stop():
         "peer failed",
         "peer failed",
     ]
+
+
+def chunk_ends(subworld):
+    """What every rank does at a chunk's end, whatever one of them wants."""
+
+    def ends_in(subworld, due=False):
+        subworld.telemetry = heard = Listening(due=due and subworld.rank == 0)
+        try:
+            subworld.checkpoint(1.0, COURSE)
+            outcome = "going"
+        except Exception as error:
+            outcome = type(error).__name__
+        return outcome, len(heard.heard)
+
+    found = {"nothing": ends_in(subworld), "due": ends_in(subworld, due=True)}
+    if subworld.rank == 1:
+        subworld.deadline = 0.0
+    found["late"] = ends_in(subworld, due=True)
+    found["late no more"] = ends_in(subworld)
+    if subworld.rank == 1:
+        subworld.deadline = 0.0
+    if subworld.rank == 2:
+        subworld.request_stop()
+    found["stop"] = ends_in(subworld, due=True)
+    subworld.deadline = None
+    if subworld.rank == 2:
+        subworld.fail()
+    else:
+        found["failed"] = ends_in(subworld, due=True)
+    found["usable"] = ends_in(subworld, due=True)
+    return found
+
+
+@pytest.mark.mpi
+def test_ranks_agree_at_a_chunk_s_end_on_what_comes_first():
+    first, second, third = run_on_ranks(chunk_ends, RANKS)
+    assert first == second == third | {"failed": ("PeerFailed", 0)}
+    assert third == {
+        "nothing": ("going", 0),
+        "due": ("going", 1),
+        "late": ("Late", 1),
+        "late no more": ("going", 0),
+        "stop": ("Stopped", 0),
+        "usable": ("going", 1),
+    }

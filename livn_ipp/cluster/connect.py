@@ -9,13 +9,15 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from livn_ipp.cluster.probe import ask, registered
-from livn_ipp.cluster.profile import listens
+from livn_ipp.cluster.profile import listens, reach
+from livn_ipp.cluster.security import greet
 from livn_ipp.cluster.topology import Rank, worlds
 from livn_ipp.errors import ClusterLost, ConfigError
 
 __all__ = ["Connection", "connection_of"]
 
 _TIMEOUT = 8.0  # s, for a controller to answer
+_GREETING_TIMEOUT = 5.0  # s, for it to take a key, which threads of its own do
 _ANSWER_TIMEOUT = 30.0  # s, for an idle engine to tell its rank
 _PORTS = (
     "control",
@@ -94,24 +96,45 @@ class Connection:
 
         if self._closed:
             raise ClusterLost(f"Disconnected from cluster {self._cluster_id}")
+        self._knock()  # in vain, the client would try for long
         try:
-            if not listens(self._information):  # which the client would try for long
-                raise ConnectionRefusedError("nobody listens")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # on odd host names
                 client = ipyparallel.Client(dict(self._information), timeout=_TIMEOUT)
-        except (OSError, TimeoutError) as error:
-            raise ClusterLost(
-                f"Cluster {self._cluster_id} does not answer at "
-                f"{self._information['interface']}:{self._information['registration']} "
-                f"({error}). Its controller has ended or cannot be reached from here; "
-                f"start it again"
+        except OSError as error:
+            raise self._unanswered(
+                f"{error}; it hangs, or signs messages with another key than that in "
+                f"the connection file"
             ) from error
         # Its own way, to close its sockets inside a callback of one of them when the
         # hub says goodbye, ends in errors on the terminal.
         client._notification_handlers["shutdown_notification"] = lambda _: None  # noqa: SLF001
         self._clients.add(client)
         return client
+
+    def _knock(self) -> None:
+        try:
+            reach(self._information)
+        except OSError as error:
+            raise self._unanswered(str(error)) from error
+        if self._information.get("ssh"):
+            return
+        answer = greet(self._information, _GREETING_TIMEOUT)
+        if answer == "refused":
+            raise self._unanswered(
+                "the controller there does not take the key in the connection file, "
+                "so another one wrote the file"
+            )
+        if answer == "silent":
+            raise self._unanswered("someone listens, but not as a controller does")
+
+    def _unanswered(self, why: str) -> ClusterLost:
+        place = f"{self._information['interface']}:{self._information['registration']}"
+        return ClusterLost(
+            f"Cluster {self._cluster_id} does not answer at {place} ({why}). Its "
+            f"controller has ended or cannot be reached from here; start it again, or "
+            f"get the connection file that it wrote"
+        )
 
     @property
     def answers(self) -> bool:
@@ -165,8 +188,7 @@ class Connection:
         self,
         names: Collection[str],
         size: int,
-        deadline: float,
-        watch: Callable[[], None],
+        watch: Callable[[], float],
     ) -> bool:
         """Wait until some worlds have all their ranks.
 
@@ -176,10 +198,9 @@ class Connection:
             The worlds.
         size
             Ranks per world.
-        deadline
-            On the monotonic clock, in s.
         watch
-            Called all the while; what it raises ends the waiting.
+            Called all the while; tells until when to wait, on the monotonic clock, in
+            s. What it raises ends the waiting.
 
         Returns
         -------
@@ -188,9 +209,10 @@ class Connection:
         """
         wanted = len(names) * size
         while True:
-            watch()
+            deadline = watch()
             # Asked only when all may have come: questions slow down the start.
-            if len(registered(self._own).keys() - self._known.keys()) >= wanted:
+            new = len(registered(self._own).keys() - self._known.keys())
+            if new + sum(r.world in names for r in self._known.values()) >= wanted:
                 found = [rank for rank in self.ranks() if rank.world in names]
                 if len(found) == wanted and worlds(found):
                     return True

@@ -10,101 +10,49 @@ running calls, and later calls wait until all have acknowledged it.
 
 import heapq
 import itertools
-from collections import OrderedDict, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
+from collections import deque
 
-from livn_ipp.cluster import wire
+from livn_ipp.cluster import outcomes, wire
+from livn_ipp.cluster.board import Board
 from livn_ipp.cluster.events import (
     AskWorker,
     CallsSubmitted,
     CancelCalls,
+    CloseSession,
+    DrainWorkers,
     Event,
     Instruction,
-    Reject,
+    OpenSession,
+    Release,
+    Replace,
     ReplyArrived,
-    Request,
     Resolve,
-    Send,
     SetterSubmitted,
     Settle,
     ShutDown,
-    Started,
     StopCall,
+    ViewsOpened,
+    WorkerAbandoned,
+    WorkerExpected,
     WorkerGone,
     WorkerJoined,
+    WorkerStuck,
 )
-from livn_ipp.cluster.pace import Pace
-from livn_ipp.cluster.wire import Frames
+from livn_ipp.cluster.records import Call, Epoch, Parcel, Pin, Session, Setter
+from livn_ipp.cluster.records import Worker as Held
 from livn_ipp.errors import (
     CallCancelled,
     CallError,
     ClusterLost,
     ConfigError,
     LivnError,
-    RankFailure,
-    ResultNotSerializable,
-    WorkerLost,
-    call_error,
+    SessionLost,
 )
 
 __all__ = ["Controller"]
 
-MAX_RETRIES: Final = 3
-PIPELINE_BYTES: Final = 256 << 20
-"""Installed pipelines that one worker may keep."""
 
-_PARCEL_BYTES: Final = 32 << 20
-
-
-@dataclass(slots=True)
-class _Call:
-    request: Request
-    version: int | None = None
-    """Of the config log; known once the call was first handed out."""
-    attempts: list[str] = field(default_factory=list)
-    alone_in: tuple[int, int] | None = None
-    """The worker and parcel that hold this call and no other."""
-    ended: bool = False
-
-
-@dataclass(slots=True)
-class _Setter:
-    ticket: int
-    method: str
-    arguments: Frames
-    sent: bool = False
-    waiting: set[int] = field(default_factory=set)
-    failures: dict[int, wire.Failed] = field(default_factory=dict)
-    error: LivnError | None = None
-
-
-@dataclass(slots=True)
-class _Epoch:
-    """Calls that share a config version, and the setter that ends it."""
-
-    queue: list[tuple[int, int, _Call]] = field(default_factory=list)
-    pinned: dict[int, list[tuple[int, int, _Call]]] = field(default_factory=dict)
-    setter: _Setter | None = None
-
-
-@dataclass(slots=True)
-class _Parcel:
-    number: int
-    items: tuple[wire.Item, ...]
-    """The items that will be answered, in order."""
-    seconds: float
-
-
-@dataclass(slots=True)
-class _Worker:
-    version: int = 0
-    parcels: deque[_Parcel] = field(default_factory=deque)
-    pipelines: OrderedDict[str, int] = field(default_factory=OrderedDict)
-
-
-class Controller:
+class Controller(Board):
     """Decides which worker does what.
 
     Parameters
@@ -113,6 +61,8 @@ class Controller:
         How many times a call is run again after its worker was lost.
     pipeline_bytes
         Installed pipelines that one worker may keep.
+    log, first_parcel
+        Where a former controller of the same workers left off.
 
     Examples
     --------
@@ -125,32 +75,30 @@ class Controller:
     ['Send', 'Started']
     """
 
-    def __init__(
-        self, max_retries: int = MAX_RETRIES, pipeline_bytes: int = PIPELINE_BYTES
-    ) -> None:
-        self._max_retries = max_retries
-        self._pipeline_bytes = pipeline_bytes
-        self._workers: dict[int, _Worker] = {}
-        self._log: list[wire.Entry] = []
-        self._epochs: deque[_Epoch] = deque([_Epoch()])
-        self._retries: list[tuple[int, int, _Call]] = []
-        self._calls: dict[int, _Call] = {}
-        self._contents: dict[str, tuple[Frames, int]] = {}
-        self._pace = Pace()
-        self._questions: dict[int, AskWorker] = {}
-        self._numbers = itertools.count()
-        self._out: list[Instruction] = []
-        self._last_loss = ""
-
     @property
     def workers(self) -> tuple[int, ...]:
         """The live workers."""
         return tuple(self._workers)
 
     @property
-    def version(self) -> int:
-        """Number of entries in the config log."""
-        return len(self._log)
+    def expected(self) -> tuple[int, ...]:
+        """Workers that were lost and are being replaced."""
+        return tuple(self._expected)
+
+    @property
+    def log(self) -> tuple[wire.Entry, ...]:
+        """The config log."""
+        return tuple(self._log)
+
+    @property
+    def waiting(self) -> int:
+        """Number of calls that no worker holds."""
+        held = sum(len(p.calls) for w in self._workers.values() for p in w.parcels)
+        return max(0, len(self._calls) - held)
+
+    def session_loss(self, session: int) -> SessionLost | None:
+        """Return why a session is lost, if it is."""
+        return self._lost_sessions.get(session)
 
     @property
     def unfinished(self) -> int:
@@ -166,27 +114,51 @@ class Controller:
             What to do now, in order.
         """
         match event:
-            case WorkerJoined():
-                self._workers[event.worker] = _Worker()
-            case WorkerGone():
-                self._lose(event.worker, event.reason)
+            case ReplyArrived():
+                self._receive(event.worker, event.reply)
             case CallsSubmitted():
                 self._submit(event)
             case SetterSubmitted():
-                self._epochs[-1].setter = _Setter(
-                    event.ticket, event.method, event.arguments
-                )
-                self._epochs.append(_Epoch())
+                setter = Setter(event.ticket, event.method, event.arguments)
+                self._epochs[-1].setter = setter
+                self._epochs.append(Epoch())
             case AskWorker():
                 self._ask(event)
-            case ReplyArrived():
-                self._receive(event.worker, event.reply)
             case CancelCalls():
                 for call in event.calls:
                     self._cancel(call)
+            case OpenSession():
+                self._openings.append(event)
+            case CloseSession():
+                self._close_session(event.session)
+            case WorkerJoined():
+                self._expected.discard(event.worker)
+                self._workers[event.worker] = Held(event.version)
+                if self._views:
+                    self._send(event.worker, [wire.Telemetry(spikes=True)])
+            case ViewsOpened():
+                self._views = event.spikes
+                for index in self._workers:
+                    self._send(index, [wire.Telemetry(event.spikes)])
+            case WorkerExpected():
+                self._expected.add(event.worker)
+            case WorkerGone():
+                self._take_loss(event)
+            case WorkerAbandoned():
+                self._last_loss = f"worker {event.worker}: {event.reason}"
+                self._expected.discard(event.worker)
+                self._drop_pinned(event.worker)
+            case WorkerStuck():
+                self._replace_stuck(event)
+            case DrainWorkers():
+                for index in event.workers:
+                    if index in self._workers:
+                        self._workers[index].draining = True
+                        self._drop_pinned(index)
             case ShutDown():
                 self._workers.clear()
-                self._last_loss = "the environment was shut down"
+                self._expected.clear()
+                self._last_loss = event.reason
         self._advance()
         out, self._out = self._out, []
         return out
@@ -195,28 +167,54 @@ class Controller:
 
     def _submit(self, event: CallsSubmitted) -> None:
         for request in event.requests:
-            call = _Call(request)
+            call = Call(request)
             self._calls[request.id] = call
             content, uses = self._contents.get(request.pipeline, (event.content, 0))
             self._contents[request.pipeline] = (content, uses + 1)
-            if request.worker is not None and request.worker not in self._workers:
-                self._reject(
-                    call,
-                    ConfigError(
-                        f"there is no worker {request.worker}; "
-                        f"live workers are {list(self._workers)}"
-                    ),
-                )
-                continue
-            epoch, pin = self._epochs[-1], request.worker
-            queue = epoch.queue if pin is None else epoch.pinned.setdefault(pin, [])
-            heapq.heappush(queue, _queued(call))
+            error = self._unable(call)
+            if error is None:
+                heapq.heappush(self._epochs[-1].add(call), call.rank)
+            else:
+                self._reject(call, error)
+
+    def _unable(self, call: Call) -> LivnError | None:
+        """Tell why nobody can run a call, if that is so."""
+        session, worker = call.request.session, call.request.worker
+        if session is not None:
+            if session in self._sessions:
+                return None
+            return self._lost_sessions.get(session) or ConfigError(
+                f"session {session} is closed; open another"
+            )
+        if worker is not None:
+            if self._may_come(worker):
+                return None
+            return ConfigError(
+                f"there is no worker {worker}; live workers are {list(self._workers)}"
+            )
+        if self._workers and not self._expected and not self._unreserved():
+            return ConfigError(
+                f"all {len(self._workers)} workers hold sessions, so nobody can run "
+                "the call; close a session first, or add workers"
+            )
+        return None
+
+    def _may_come(self, worker: int) -> bool:
+        held = self._workers.get(worker)
+        return worker in self._expected or (held is not None and not held.draining)
+
+    def _unreserved(self) -> list[int]:
+        return [
+            index
+            for index, worker in self._workers.items()
+            if worker.session is None and not worker.draining
+        ]
 
     def _ask(self, event: AskWorker) -> None:
-        if not self._workers:
-            self._out.append(Settle(event.ticket, self._no_worker()))
-            return
         self._questions[event.ticket] = event
+        if not self._workers:
+            self._unasked.append(event)  # until somebody comes, or nobody is expected
+            return
         worker = min(self._workers, key=lambda w: len(self._workers[w].parcels))
         question = wire.Ask(event.ticket, event.name, event.arguments, event.all_ranks)
         self._send(worker, [question])
@@ -225,76 +223,217 @@ class Controller:
         call = self._calls.get(number)
         if call is None:
             return
-        if call.alone_in is not None:
-            index, parcel = call.alone_in
-            worker = self._workers.get(index)
-            if worker and worker.parcels and worker.parcels[0].number == parcel:
-                self._out.append(StopCall(index, number))
         self._reject(call, CallCancelled(f"call {number} was cancelled"))
+        if call.held_in is None:
+            return
+        index, parcel = call.held_in
+        worker = self._workers.get(index)
+        # A stop ends the whole parcel, so it waits until nobody wants any of it. What
+        # goes on for long in spite of that is stopped by the watch.
+        if (
+            worker
+            and worker.holds(parcel)
+            and not any(other in self._calls for other in worker.parcels[0].calls)
+        ):
+            self._out.append(StopCall(index, number))
 
-    def _lose(self, index: int, reason: str) -> None:
+    # Losing workers
+
+    def _take_loss(self, event: WorkerGone) -> None:
+        known = event.worker in self._workers or event.worker in self._expected
+        if known and event.replaced:
+            self._expected.add(event.worker)
+        else:
+            self._expected.discard(event.worker)
+        self._lose(event.worker, event.reason, event.error)
+
+    def _lose(self, index: int, reason: str, error: CallError | None = None) -> None:
         worker = self._workers.pop(index, None)
+        self._last_loss = f"worker {index}: {reason}"
+        if worker is not None:
+            if worker.session is not None:
+                self._lose_session(worker.session, reason)
+            for position, parcel in enumerate(worker.parcels):
+                self._return(index, parcel, reason, error, ran=position == 0)
+            setter = self._epochs[0].setter
+            if setter is not None:
+                setter.waiting.discard(index)
+                setter.failures.pop(index, None)
+        if index not in self._expected:
+            self._drop_pinned(index)
+
+    def _return(
+        self,
+        index: int,
+        parcel: Parcel,
+        reason: str,
+        error: CallError | None,
+        *,
+        ran: bool,
+    ) -> None:
+        """Take back what a lost worker was sent."""
+        alone = len(parcel.calls) == 1
+        for item in parcel.items:
+            if isinstance(item, wire.Ask):
+                self._ask(self._questions.pop(item.id))
+            if not isinstance(item, wire.Call) or item.id not in self._calls:
+                continue
+            call = self._calls[item.id]
+            if ran:
+                call.attempts.append(f"worker {index}: {reason}")
+            if ran and alone and error is not None:
+                self._reject(call, error)
+            elif len(call.attempts) > self._max_retries:
+                self._reject(call, outcomes.lost(call, index))
+            else:
+                self._run_again(call, index)
+
+    def _run_again(self, call: Call, worker: int) -> None:
+        pin = call.pin
+        if pin is not None and pin[0] == "worker" and not self._may_come(pin[1]):
+            self._reject(call, outcomes.lost(call, worker))
+        else:
+            heapq.heappush(self._retries.setdefault(pin, []), call.rank)
+
+    def _drop_pinned(self, index: int) -> None:
+        """End the calls that only a worker may run that takes no more."""
+        for call in self._unqueue(("worker", index)):
+            if not call.ended:
+                self._reject(call, outcomes.lost(call, index))
+
+    def _unqueue(self, pin: Pin) -> list[Call]:
+        """Take the calls that only one may run off their queues."""
+        queues = [epoch.pinned.pop(pin, []) for epoch in self._epochs]
+        return [c for _, _, c in itertools.chain(*queues, self._retries.pop(pin, []))]
+
+    def _replace_stuck(self, event: WorkerStuck) -> None:
+        worker = self._workers.get(event.worker)
         if worker is None:
             return
-        self._last_loss = f"worker {index}: {reason}"
-        for position, parcel in enumerate(worker.parcels):
-            for item in parcel.items:
-                if isinstance(item, wire.Call) and item.id in self._calls:
-                    call = self._calls[item.id]
-                    if position == 0:
-                        call.attempts.append(f"worker {index}: {reason}")
-                    self._run_again(call, index)
-                elif isinstance(item, wire.Ask):
-                    self._ask(self._questions.pop(item.id))
-        for epoch in self._epochs:
-            for _, _, call in epoch.pinned.pop(index, ()):
-                self._run_again(call, index)
-        setter = self._epochs[0].setter
-        if setter is not None:
-            setter.waiting.discard(index)
-            setter.failures.pop(index, None)
+        call = None if event.overdue is None else self._calls.get(event.overdue)
+        if call is not None:
+            aftermath = "it did not stop, so the worker is replaced"
+            limit = call.request.limit
+            error = outcomes.timed_out(call.request.id, event.worker, limit, aftermath)
+            self._reject(call, error)
+        self._replace(event.worker, event.reason)
 
-    def _run_again(self, call: _Call, worker: int) -> None:
-        if call.ended:
-            return
-        if call.request.worker is not None or len(call.attempts) > self._max_retries:
-            history = "; ".join(call.attempts) or f"worker {worker} is gone"
-            self._reject(
-                call,
-                WorkerLost(
-                    f"call {call.request.id} was lost with its worker ({history}); "
-                    "look at the worker's log with cluster.log_tail()",
-                    worker=worker,
-                ),
-            )
+    def _replace(self, index: int, reason: str) -> None:
+        self._expected.add(index)
+        self._lose(index, reason)
+        self._out.append(Replace(index, reason))
+
+    def _replace_laggard(self, index: int, reason: str) -> None:
+        """Replace a worker that cannot take the configuration; give up the second."""
+        if index not in self._laggards:
+            self._laggards.add(index)
+            self._replace(index, reason)
         else:
-            heapq.heappush(self._retries, _queued(call))
+            self._laggards.discard(index)
+            self._lose(index, reason)
+            self._out.append(Release(index))
+
+    # Sessions
+
+    def _open_sessions(self) -> None:
+        """Give a worker to each session that waits for one."""
+        while self._openings:
+            event = self._openings[0]
+            wanted = event.worker
+            free = self._unreserved()
+            index = None
+            if wanted is None and free:
+                index = min(free, key=lambda i: (len(self._workers[i].parcels), i))
+            elif wanted in free:
+                index = wanted
+            if index is None:
+                may_come = self._expected if wanted is None else {wanted}
+                if may_come & self._expected:
+                    return
+                self._openings.popleft()
+                self._out.append(Settle(event.session, self._no_session(wanted)))
+                continue
+            self._openings.popleft()
+            self._workers[index].session = event.session
+            self._sessions[event.session] = Session(index)
+            self._out.append(Settle(event.session, value=wire.dumps(index)))
+
+    def _no_session(self, wanted: int | None) -> LivnError:
+        if not self._workers:
+            return outcomes.nobody_left([self._last_loss])
+        if wanted is not None and wanted not in self._workers:
+            return ConfigError(
+                f"there is no worker {wanted}; live workers are {list(self._workers)}"
+            )
+        who = f"all {len(self._workers)} workers hold"
+        if wanted is not None:
+            who = f"worker {wanted} holds"
+        return ConfigError(
+            f"{who} sessions; close one first, or add workers, one for each session"
+        )
+
+    def _close_session(self, number: int) -> None:
+        self._lost_sessions.pop(number, None)
+        session = self._sessions.pop(number, None)
+        if session is None:
+            return
+        error = CallCancelled(f"session {number} was closed")
+        for call in self._steps(number):
+            self._reject(call, error)
+        if session.worker in self._workers:
+            self._workers[session.worker].session = None
+
+    def _lose_session(self, number: int, reason: str) -> None:
+        session = self._sessions.pop(number, None)
+        if session is None:
+            return
+        if session.worker in self._workers:
+            self._workers[session.worker].session = None
+        error = outcomes.session_lost(number, session.worker, session.steps, reason)
+        self._lost_sessions[number] = error
+        for call in self._steps(number):
+            self._reject(call, error)
+
+    def _steps(self, number: int) -> list[Call]:
+        """Take the steps of a session that have not ended off their queues."""
+        self._unqueue(("session", number))
+        return [call for call in self._calls.values() if call.request.session == number]
+
+    # Answers
 
     def _receive(self, index: int, reply: wire.Reply) -> None:
         worker = self._workers.get(index)
-        if (
-            worker is None
-            or not worker.parcels
-            or worker.parcels[0].number != reply.parcel
-        ):
+        if worker is None or not worker.holds(reply.parcel):
             return  # a late answer of a worker that was given up
         parcel = worker.parcels.popleft()
         for item, answer in zip(parcel.items, reply.answers, strict=True):
+            # A worker that could not follow the log is of no use, nor is what it did
+            # after that.
+            useless = self._workers.get(index) is not worker
             match item:
                 case wire.Call():
-                    self._end_call(index, worker, item, answer)
+                    outcome = wire.StoppedCall() if useless else answer
+                    self._end_call(index, worker, item, outcome)
                 case wire.Apply() | wire.Rebuild():
-                    self._end_setter(index, item, answer)
+                    if not useless:
+                        self._end_setter(index, item, answer)
                 case wire.Ask():
                     self._end_question(index, item, answer)
 
     def _end_call(
-        self, index: int, worker: _Worker, item: wire.Call, answer: object
+        self, index: int, worker: Held, item: wire.Call, answer: object
     ) -> None:
         if isinstance(answer, wire.Done):
             self._pace.learn(item.pipeline, answer.seconds)
-        if isinstance(answer, wire.Missing):
+        elif isinstance(answer, wire.Missing):
             worker.pipelines.pop(answer.pipeline, None)
+        session = item.session
+        if session is not None:
+            if isinstance(answer, wire.Done):
+                if session in self._sessions:
+                    self._sessions[session].steps = item.step + 1
+            elif not isinstance(answer, wire.Failed):
+                self._lose_session(session, f"step {item.step + 1} was stopped")
         call = self._calls.get(item.id)
         if call is None:  # cancelled meanwhile
             return
@@ -303,10 +442,16 @@ class Controller:
                 self._end(call)
                 self._out.append(Resolve(item.id, answer.result))
             case wire.Failed():
-                self._reject(call, _error_of(answer, index))
+                self._reject(call, outcomes.error_of(answer, index))
+            case wire.TimedOut():
+                error = outcomes.timed_out(
+                    item.id, index, item.limit, "it was stopped; the worker is usable"
+                )
+                self._reject(call, error)
             case wire.StoppedCall() | wire.Missing():
                 # Stopped in place of another call, or forgotten: it runs again.
-                heapq.heappush(self._retries, _queued(call))
+                call.held_in = None
+                self._run_again(call, index)
 
     def _end_setter(
         self, index: int, item: wire.Apply | wire.Rebuild, answer: object
@@ -315,42 +460,56 @@ class Controller:
         if (
             setter is not None
             and index in setter.waiting
-            and _belongs(item, setter, self.version)
+            and _belongs(item, setter, len(self._log))
         ):
             setter.waiting.discard(index)
             if isinstance(answer, wire.Failed) and setter.error is not None:
-                self._lose(index, "it could not be rebuilt after a setter failed")
+                self._replace_laggard(
+                    index, "it could not be rebuilt after a setter failed"
+                )
             elif isinstance(answer, wire.Failed):
                 setter.failures[index] = answer
         elif isinstance(answer, wire.Failed):
-            # It could not follow a log that the others followed: it is of no use.
-            self._lose(
-                index, f"replaying the config log failed: {_error_of(answer, index)}"
-            )
+            # It could not follow a log that the others followed.
+            error = outcomes.error_of(answer, index)
+            self._replace_laggard(index, f"replaying the config log failed: {error}")
+        else:
+            self._laggards.discard(index)
 
     def _end_question(self, index: int, item: wire.Ask, answer: object) -> None:
         self._questions.pop(item.id, None)
         if isinstance(answer, wire.Answer):
             self._out.append(Settle(item.id, value=answer.value))
         elif isinstance(answer, wire.Failed):
-            self._out.append(Settle(item.id, _error_of(answer, index)))
+            self._out.append(Settle(item.id, outcomes.error_of(answer, index)))
 
     # Moving on
 
     def _advance(self) -> None:
         if not self._workers:
-            self._give_up()
+            if not self._expected:
+                self._give_up()
             return
+        self._open_sessions()
+        unasked, self._unasked = self._unasked, []
+        for event in unasked:
+            self._ask(event)
         while True:
             epoch = self._epochs[0]
             self._dispatch(epoch)
             if epoch.setter is None or epoch.queue or any(epoch.pinned.values()):
-                return
+                break
             if not self._settle(epoch.setter):
-                return
+                break
             self._epochs.popleft()
+        for index, worker in list(self._workers.items()):
+            if worker.draining and not worker.parcels and worker.session is None:
+                del self._workers[index]
+                self._out.append(Release(index))
+        if not self._workers and not self._expected:
+            self._give_up()
 
-    def _settle(self, setter: _Setter) -> bool:
+    def _settle(self, setter: Setter) -> bool:
         """Move a setter one step on; True once it has ended."""
         entry = wire.Entry(len(self._log) + 1, setter.method, setter.arguments)
         if setter.error is None and not setter.waiting and not self._applied(entry):
@@ -378,10 +537,10 @@ class Controller:
     def _applied(self, entry: wire.Entry) -> bool:
         return all(worker.version >= entry.version for worker in self._workers.values())
 
-    def _undo(self, setter: _Setter) -> bool:
+    def _undo(self, setter: Setter) -> bool:
         """Bring every worker back to what it was before a failed setter."""
         first = min(setter.failures)
-        setter.error = _error_of(setter.failures[first], first)
+        setter.error = outcomes.error_of(setter.failures[first], first)
         everywhere = set(setter.failures) == set(self._workers)
         untouched = everywhere and all(f.clean for f in setter.failures.values())
         for index, worker in self._workers.items():
@@ -389,6 +548,9 @@ class Controller:
             if not untouched:
                 setter.waiting.add(index)
                 self._send(index, [wire.Rebuild(tuple(self._log))])
+                if worker.session is not None:
+                    reason = f"the setter {setter.method} failed, so it was rebuilt"
+                    self._lose_session(worker.session, reason)
         setter.failures.clear()
         if setter.waiting:
             return False
@@ -396,172 +558,23 @@ class Controller:
         return True
 
     def _give_up(self) -> None:
+        error: ClusterLost = outcomes.nobody_left([self._last_loss])
+        for number in list(self._sessions):
+            self._lose_session(number, self._last_loss)
         for call in list(self._calls.values()):
-            self._reject(call, self._no_worker())
+            self._reject(call, error)
         self._retries.clear()
-        for ticket in list(self._questions):
-            del self._questions[ticket]
-            self._out.append(Settle(ticket, self._no_worker()))
-        for epoch in self._epochs:
-            if epoch.setter is not None:
-                self._out.append(Settle(epoch.setter.ticket, self._no_worker()))
-        self._epochs = deque([_Epoch()])
-
-    # Handing calls out
-
-    def _dispatch(self, epoch: _Epoch) -> None:
-        if epoch.setter is not None and epoch.setter.sent:
-            return
-        progress = True
-        while progress:
-            progress = False
-            for index in self._idle_first():
-                if self._hand_out(index, epoch):
-                    progress = True
-
-    def _idle_first(self) -> list[int]:
-        head = next(
-            (q[0][2] for q in (self._retries, self._epochs[0].queue) if q), None
-        )
-        digest = None if head is None else head.request.pipeline
-        return sorted(
-            self._workers,
-            key=lambda i: (
-                len(self._workers[i].parcels),
-                digest not in self._workers[i].pipelines,
-                i,
-            ),
-        )
-
-    def _hand_out(self, index: int, epoch: _Epoch) -> bool:
-        worker = self._workers[index]
-        ahead = len(worker.parcels)
-        if ahead >= 2 or (
-            ahead and not self._pace.may_send_behind(worker.parcels[-1].seconds)
-        ):
-            return False
-        for queue in (self._retries, epoch.pinned.get(index, []), epoch.queue):
-            if batch := self._take(queue, ahead, alone=queue is self._retries):
-                self._send_calls(index, batch)
-                return True
-        return False
-
-    def _take(
-        self, queue: list[tuple[int, int, _Call]], ahead: int, alone: bool
-    ) -> list[_Call]:
-        """Take the next parcel's calls off a queue."""
-        batch: list[_Call] = []
-        limit, volume = 1, 0
-        while queue and len(batch) < limit:
-            call = queue[0][2]
-            if call.ended:
-                heapq.heappop(queue)
-                continue
-            digest = call.request.pipeline
-            if not batch:
-                if ahead and not self._pace.may_send_behind(
-                    self._pace.expected(digest, 1)
-                ):
-                    break
-                if not alone:
-                    limit = self._pace.batch(digest, len(queue), len(self._workers))
-            elif digest != batch[0].request.pipeline or volume > _PARCEL_BYTES:
-                break
-            heapq.heappop(queue)
-            batch.append(call)
-            volume += wire.size(call.request.inputs)
-        return batch
-
-    def _send_calls(self, index: int, batch: list[_Call]) -> None:
-        items: list[wire.Item] = []
-        digest = batch[0].request.pipeline
-        for call in batch:
-            if call.version is None:
-                call.version = len(self._log)
-            items.extend(self._catch_up(index, call.version))
-            items.extend(self._install(index, digest))
-            request = call.request
-            items.append(
-                wire.Call(
-                    request.id,
-                    digest,
-                    request.trial,
-                    request.inputs,
-                    request.state,
-                    request.options,
-                )
-            )
-        parcel = self._send(index, items, self._pace.expected(digest, len(batch)))
-        batch[0].alone_in = (index, parcel) if len(batch) == 1 else None
-        for call in batch:
-            self._out.append(Started(call.request.id, index, len(call.attempts) + 1))
-
-    def _catch_up(self, index: int, version: int) -> Iterator[wire.Item]:
-        """Bring a worker to a version of the config log, forwards or backwards."""
-        worker = self._workers[index]
-        if worker.version > version:
-            yield wire.Rebuild(tuple(self._log[:version]))
-        else:
-            yield from map(wire.Apply, self._log[worker.version : version])
-        worker.version = version
-
-    def _install(self, index: int, digest: str) -> Iterator[wire.Item]:
-        installed = self._workers[index].pipelines
-        if digest in installed:
-            installed.move_to_end(digest)
-            return
-        content, _ = self._contents[digest]
-        installed[digest] = wire.size(content)
-        while sum(installed.values()) > self._pipeline_bytes and len(installed) > 1:
-            yield wire.Forget(installed.popitem(last=False)[0])
-        yield wire.Install(digest, content)
-
-    def _send(self, index: int, items: list[wire.Item], seconds: float = 0.0) -> int:
-        number = next(self._numbers)
-        answered = tuple(
-            i for i in items if not isinstance(i, (wire.Install, wire.Forget))
-        )
-        self._workers[index].parcels.append(_Parcel(number, answered, seconds))
-        self._out.append(Send(index, number, tuple(items)))
-        return number
-
-    # Ending calls
-
-    def _no_worker(self) -> ClusterLost:
-        reason = f" ({self._last_loss})" if self._last_loss else ""
-        return ClusterLost(f"no worker is left{reason}; start a new DistributedEnv")
-
-    def _reject(self, call: _Call, error: LivnError) -> None:
-        self._end(call)
-        self._out.append(Reject(call.request.id, error))
-
-    def _end(self, call: _Call) -> None:
-        call.ended = True
-        del self._calls[call.request.id]
-        content, uses = self._contents.pop(call.request.pipeline)
-        if uses > 1:
-            self._contents[call.request.pipeline] = (content, uses - 1)
+        tickets = [*self._questions, *(event.session for event in self._openings)]
+        tickets += [e.setter.ticket for e in self._epochs if e.setter is not None]
+        self._questions.clear()
+        self._unasked.clear()
+        self._openings.clear()
+        self._out.extend(Settle(ticket, error) for ticket in tickets)
+        self._epochs = deque([Epoch()])
 
 
-def _queued(call: _Call) -> tuple[int, int, _Call]:
-    return (-call.request.priority, call.request.id, call)
-
-
-def _belongs(item: wire.Apply | wire.Rebuild, setter: _Setter, version: int) -> bool:
+def _belongs(item: wire.Apply | wire.Rebuild, setter: Setter, version: int) -> bool:
     """Tell a setter's own items from those that replay the log for a call."""
     if isinstance(item, wire.Rebuild):
         return setter.error is not None
     return setter.error is None and item.entry.version == version + 1
-
-
-def _error_of(answer: wire.Failed, worker: int) -> LivnError:
-    if answer.unserializable:
-        failure: RankFailure = answer.failures[0]
-        return ResultNotSerializable(
-            f"the call's result cannot be sent back: {failure.message}; "
-            "return arrays, numbers, strings or objects that pickle",
-            failures=answer.failures,
-            worker=worker,
-        )
-    error: CallError = call_error(answer.failures, worker)
-    return error

@@ -10,6 +10,7 @@ import psutil
 __all__ = [
     "available_memory",
     "engine_environment",
+    "one_host",
     "python_path",
     "standalone",
     "usable_cores",
@@ -30,6 +31,10 @@ _MPI_SETTINGS = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
 }
+
+# Ranks on one host exchange messages through shared memory; for others, Open MPI would
+# let each rank listen on every network interface.
+_ONE_HOST = {"OMPI_MCA_btl": "^tcp"}
 
 # One thread for each rank, since ranks are what fills the cores; the user may override.
 _DEFAULTS = {
@@ -106,6 +111,27 @@ def engine_environment(
         "PYTHONPATH": python_path(environ.get("PYTHONPATH", "")),
         **marks,
     }
+
+
+def one_host(environment: Mapping[str, str]) -> dict[str, str]:
+    """Keep ranks that are all on one host from listening to the network.
+
+    Parameters
+    ----------
+    environment
+        Of ranks; what it says about how Open MPI carries messages stays.
+
+    Returns
+    -------
+    dict
+        With settings that MPICH ignores.
+
+    Examples
+    --------
+    >>> one_host({"HOME": "/home/ada"})
+    {'OMPI_MCA_btl': '^tcp', 'HOME': '/home/ada'}
+    """
+    return {**_ONE_HOST, **environment}
 
 
 def python_path(current: str) -> str:

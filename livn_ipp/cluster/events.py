@@ -1,18 +1,24 @@
 """What the controller hears and what it asks for: events in, instructions out."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.wire import Frames
-from livn_ipp.errors import LivnError
+from livn_ipp.errors import CallError, LivnError
 
 __all__ = [
     "AskWorker",
     "CallsSubmitted",
     "CancelCalls",
+    "CloseSession",
+    "DrainWorkers",
     "Event",
     "Instruction",
+    "OpenSession",
     "Reject",
+    "Release",
+    "Replace",
     "ReplyArrived",
     "Request",
     "Resolve",
@@ -22,13 +28,16 @@ __all__ = [
     "ShutDown",
     "Started",
     "StopCall",
+    "ViewsOpened",
+    "WorkerAbandoned",
+    "WorkerExpected",
     "WorkerGone",
     "WorkerJoined",
+    "WorkerStuck",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A call as the user submitted it.
 
     Attributes
@@ -43,6 +52,12 @@ class Request:
         Higher runs first.
     worker
         The only worker that may run it, or None.
+    limit
+        Seconds that one attempt may take, or None.
+    session, step
+        The session that it is a step of and the step's number, or None and 0.
+    stream
+        Whether its spikes are wanted while it runs.
     """
 
     id: int
@@ -53,6 +68,10 @@ class Request:
     options: Frames | None = None
     priority: int = 0
     worker: int | None = None
+    limit: float | None = None
+    session: int | None = None
+    step: int = 0
+    stream: bool = False
 
 
 # Events
@@ -60,17 +79,97 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class WorkerJoined:
-    """A worker is ready: its environment is built and its config log is empty."""
+    """A worker is ready.
+
+    Attributes
+    ----------
+    worker
+        Which one.
+    version
+        How much of the config log it has: nothing, unless it was there before this
+        controller.
+    """
+
+    worker: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker's processes ended.
+
+    Attributes
+    ----------
+    worker
+        Which one.
+    reason
+        Why, as far as known.
+    replaced
+        Whether another takes its place under the same index; calls wait for it.
+    error
+        What the call that it ran ends with, if that must not run again.
+    """
+
+    worker: int
+    reason: str
+    replaced: bool = False
+    error: CallError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExpected:
+    """A worker is being started; calls may wait for it."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerGone:
-    """A worker's processes ended."""
+class WorkerAbandoned:
+    """A worker that was expected will not come."""
 
     worker: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStuck:
+    """A worker does not end what it does.
+
+    Attributes
+    ----------
+    worker
+        Which one.
+    reason
+        What was noticed.
+    overdue
+        The call that exceeded its time limit, if that is what happened.
+    """
+
+    worker: int
+    reason: str
+    overdue: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrainWorkers:
+    """The user wants workers to end what they run and then to leave."""
+
+    workers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """The user wants a worker for a simulation that goes on from call to call."""
+
+    session: int
+    worker: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession:
+    """The user is done with a session."""
+
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +215,39 @@ class CancelCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewsOpened:
+    """Someone looks, or nobody does any more."""
+
+    spikes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ShutDown:
-    """The user ended it all."""
+    """It is all over: the user ended it, or what workers are reached by is gone."""
+
+    reason: str = "the environment was shut down"
 
 
 Event = (
     WorkerJoined
     | WorkerGone
+    | WorkerExpected
+    | WorkerAbandoned
+    | WorkerStuck
+    | DrainWorkers
+    | OpenSession
+    | CloseSession
     | CallsSubmitted
     | SetterSubmitted
     | AskWorker
     | ReplyArrived
     | CancelCalls
+    | ViewsOpened
     | ShutDown
 )
 
-# Instructions
+# Instructions. Those that every call brings about are named tuples, which are made
+# several times faster.
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +259,7 @@ class Send:
     items: tuple[wire.Item, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A call was handed to a worker."""
 
     call: int
@@ -152,8 +267,7 @@ class Started:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(NamedTuple):
     """A call ended with a result."""
 
     call: int
@@ -185,4 +299,19 @@ class StopCall:
     call: int
 
 
-Instruction = Send | Started | Resolve | Reject | Settle | StopCall
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """End a worker by force and bring another in its place."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let a drained worker go."""
+
+    worker: int
+
+
+Instruction = Send | Started | Resolve | Reject | Settle | StopCall | Replace | Release

@@ -2,13 +2,17 @@
 
 import asyncio
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.partial import Partial
+from livn_ipp.cluster.results import Kept
 from livn_ipp.display import Card, Shown
 from livn_ipp.errors import CallTimeout, ResultNotSerializable
+from livn_ipp.run import Run
 
 __all__ = ["CallFuture"]
 
@@ -28,6 +32,9 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         How many times it was handed to a worker.
     progress : float
         Biological time reached in ms, as last reported.
+    partial : Run or None
+        What is known so far of the run, with its spikes only, if the call was submitted
+        with ``stream=True``; once it has ended, all of them.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         self.worker: int | None = None
         self.attempts = 0
         self.progress = 0.0
+        self._partial = Partial()
         self._cancel_call = cancel
         self._help_out = help_out
 
@@ -82,13 +90,14 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         CallTimeout
             The call did not end in time; it goes on.
         """
-        began = time.monotonic()
+        left = timeout
         if not self.done():
+            began = time.monotonic()
             self._help_out(self.done, timeout)
-        if timeout is not None:
-            timeout = max(0.0, timeout - (time.monotonic() - began))
+            if timeout is not None:
+                left = max(0.0, timeout - (time.monotonic() - began))
         try:
-            value = super().result(timeout)
+            value = super().result(left)
         except TimeoutError as error:
             if not self.done():
                 raise CallTimeout(
@@ -100,9 +109,19 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
             value = self._result = value.unpack(self.id)
         return value
 
-    def deliver(self, frames: wire.Frames) -> None:
+    def deliver(self, kept: Kept) -> None:
         """Take the result in, still pickled; the reader unpickles it."""
-        self.set_result(_Packed(frames))
+        self.set_result(_Packed(kept))
+
+    def take_progress(self, progress: wire.Progress) -> None:
+        """Take in how far the call has come."""
+        self.progress = progress.time
+        self._partial.take(progress)
+
+    @property
+    def partial(self) -> Run | None:
+        """What is known so far of the run of a call that is streamed."""
+        return self._partial.run()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()
@@ -134,16 +153,24 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
 
 
 class _Packed:
-    __slots__ = ("_frames",)
+    __slots__ = ("_kept", "_lock", "_value")
 
-    def __init__(self, frames: wire.Frames) -> None:
-        self._frames = frames
+    def __init__(self, kept: Kept) -> None:
+        self._kept: Kept | None = kept
+        self._lock = threading.Lock()  # of two readers, one unpickles
 
     def unpack(self, number: int) -> Any:
-        try:
-            return wire.loads(self._frames)
-        except Exception as error:
-            raise ResultNotSerializable(
-                f"the result of call {number} arrived but cannot be unpickled here: "
-                f"{type(error).__name__}: {error}; is a module missing in this process?"
-            ) from error
+        with self._lock:
+            if self._kept is not None:
+                frames = self._kept.frames()
+                try:
+                    self._value = wire.loads(frames)
+                except Exception as error:
+                    raise ResultNotSerializable(
+                        f"the result of call {number} arrived but cannot be unpickled "
+                        f"here: {type(error).__name__}: {error}; is a module missing "
+                        f"in this process?"
+                    ) from error
+                self._kept.drop()
+                self._kept = None
+            return self._value

@@ -2,26 +2,33 @@
 
 import contextlib
 import itertools
+import json
+import platform
 import time
 import uuid
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
+from livn_ipp.cluster.causes import cause, last_words
+from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
 from livn_ipp.cluster.owned import OwnedProcesses
-from livn_ipp.cluster.preflight import require
 from livn_ipp.cluster.probe import software
 from livn_ipp.cluster.profile import (
     checked_id,
     claim,
+    listens,
     profile_directory,
     read_connection,
 )
 from livn_ipp.cluster.reachable import Reachable
+from livn_ipp.cluster.security import checked_interface
 from livn_ipp.cluster.shape import Shape
+from livn_ipp.cluster.waiting import Waiting
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Cluster"]
@@ -44,7 +51,12 @@ class Cluster(Reachable):
         How many workers share one MPI job, and its fate when a rank dies; "all" for a
         single job.
     launcher
-        How ranks are started: "mpi".
+        How ranks are started: "mpi" by mpiexec, on this machine or on those of the
+        allocation that this process is in; "slurm", "pbs", "sge" or "lsf" as a job for
+        each world.
+    launcher_options
+        Of a batch system: queue, time limit and so on; see
+        :class:`livn_ipp.cluster.launchers.options.BatchOptions`.
     cluster_id
         Name of the cluster; unique by default.
     profile
@@ -52,12 +64,20 @@ class Cluster(Reachable):
         session's by default.
     mpi_args
         Further arguments of mpiexec.
+    interface
+        Address of this machine that the cluster listens on, "*" for all; by default
+        what the launcher needs, for "mpi" the loopback address, which no other machine
+        reaches.
     start_timeout
-        Seconds that controller and ranks have to come up.
+        Seconds that controller and ranks have to come up; the time that jobs wait in
+        a queue does not count.
     detach
-        Leave the cluster running when this process ends; later, end it by
-        ``Cluster.attach(cluster_id=...).client.shutdown(hub=True)``. Otherwise the
-        cluster ends with this process, even if that is killed.
+        Leave the cluster running when this process ends; find it again by
+        :meth:`from_file`. Otherwise it ends with this process, even if that is killed.
+    file
+        Where to write the cluster file, which tells other processes how to find, join
+        or end the cluster; by default in the profile's directory. It holds keys, so
+        only its owner can read it, and goes with the cluster.
 
     Examples
     --------
@@ -75,19 +95,31 @@ class Cluster(Reachable):
         launcher: str = "mpi",
         cluster_id: str | None = None,
         profile: str | None = None,
+        launcher_options: Mapping[str, Any] | None = None,
         mpi_args: Sequence[str] = (),
+        interface: str | None = None,
         start_timeout: float = 120.0,
         detach: bool = False,
+        file: str | Path | None = None,
     ) -> None:
+        self._launcher = choose_launcher(launcher, mpi_args, launcher_options)
+        if num_workers is None and launcher != "mpi":
+            raise ConfigError(
+                f"launcher={launcher!r} needs num_workers: this machine's cores do not "
+                f"tell how many there should be elsewhere"
+            )
         self._shape = Shape.of(num_workers, subworld_size, workers_per_world)
         name = checked_id(cluster_id or f"livn-{uuid.uuid4().hex[:8]}")
         super().__init__(name, subworld_size, owned=True)
-        self._launcher = choose_launcher(launcher, mpi_args)
+        self._interface = interface and checked_interface(interface)
         self._profile = profile
         self._detach = detach
+        self._wanted_file = None if file is None else Path(file).absolute()
+        self._started_by = (launcher, tuple(mpi_args), dict(launcher_options or {}))
         self._start_timeout = start_timeout
         self._processes: OwnedProcesses | None = None
         self._finalizer: Any = None
+        self._members: dict[str, tuple[topology.Rank, ...]] = {}
         self._world_names = (f"w{number}" for number in itertools.count())
 
     @classmethod
@@ -149,6 +181,100 @@ class Cluster(Reachable):
             raise
         return self
 
+    @classmethod
+    def from_file(cls, file: str | Path, *, start_timeout: float = 30.0) -> Self:
+        """Find a cluster that another process started, by its cluster file.
+
+        Parameters
+        ----------
+        file
+            Path of the file; :attr:`file` of the cluster.
+        start_timeout
+            Seconds that engines have to register, in case they still start.
+
+        Returns
+        -------
+        Cluster
+            Not owned: :meth:`stop` leaves it running, :meth:`shutdown` ends it. On the
+            machine where it was started it can start and end worlds as well.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file.
+        ClusterLost
+            If the cluster has ended, and left the file behind.
+        VersionMismatch
+            If engines run other software than this process.
+        """
+        path = Path(file).absolute()
+        told = ClusterFile.read(path)
+        if not listens(dict(told.client)):
+            raise ClusterLost(
+                f"The controller of {told.describe()} has ended; {path} is a leftover. "
+                f"Remove it and start another cluster"
+            )
+        self = cls(
+            told.num_workers,
+            told.subworld_size,
+            workers_per_world=told.workers_per_world,
+            launcher=told.launcher,
+            launcher_options=told.options or None,
+            mpi_args=told.arguments,
+            cluster_id=told.cluster_id,
+            start_timeout=start_timeout,
+            file=path,
+        )
+        self.owned, self.file = False, path
+        try:
+            self._connection = Connection(dict(told.client), self.cluster_id)
+            self._connection.await_complete(time.monotonic() + start_timeout)
+            topology.check_versions(self.ranks(), software())
+            if told.host == platform.node():
+                self._adopt(told)
+            self._connection.activate()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _adopt(self, told: ClusterFile) -> None:
+        self._members |= self.worlds
+        self._processes = OwnedProcesses(
+            self.cluster_id,
+            Path(told.profile_dir),
+            self._launcher,
+            lease=False,
+            interface=told.interface,
+            files=(self.file, self.journal) if self.file else (),
+            marks=told.marks,
+        )
+        self._processes.adopt(self._members)
+        first = self._processes.next_world()
+        self._world_names = (f"w{number}" for number in itertools.count(first))
+
+    def _write_file(self, directory: Path) -> None:
+        processes = self._own()
+        launcher, arguments, options = self._started_by
+        assert self.file is not None
+        self.journal.unlink(missing_ok=True)  # of a former cluster of this name
+        ClusterFile(
+            cluster_id=self.cluster_id,
+            num_workers=self._shape.num_workers,
+            subworld_size=self._shape.subworld_size,
+            workers_per_world=self._shape.workers_per_world,
+            launcher=launcher,
+            arguments=arguments,
+            options=options,
+            interface=self._interface or self._launcher.address,
+            profile_dir=str(directory),
+            marks=processes.marks,
+            client=json.loads(processes.client_file.read_text()),
+            engine=json.loads(processes.engine_file.read_text()),
+            software=software(),
+            detached=self._detach,
+        ).write(self.file)
+
     def start(self) -> Self:
         """Start controller and worlds, and wait until every rank is registered.
 
@@ -169,23 +295,30 @@ class Cluster(Reachable):
             raise ClusterLost(f"{self!r} was stopped; make another Cluster")
         if self._processes is not None or not self.owned:
             return self
-        require(self._shape.num_ranks)
+        self._launcher.require(self._shape.num_ranks)
         deadline = time.monotonic() + self._start_timeout
         directory = profile_directory(self._profile, create=True)
         claim(directory, self.cluster_id)
+        self.file = self._wanted_file or default_path(directory, self.cluster_id)
         self._processes = OwnedProcesses(
-            self.cluster_id, directory, self._launcher, lease=not self._detach
+            self.cluster_id,
+            directory,
+            self._launcher,
+            lease=not self._detach,
+            interface=self._interface or self._launcher.address,
+            files=(self.file, self.journal),
         )
         if not self._detach:
             self._finalizer = weakref.finalize(self, self._processes.end)
         try:
             self._processes.start_controller(deadline)
-            names = [self._launch_world() for _ in range(self._shape.num_worlds)]
+            names = [self.launch_world() for _ in range(self._shape.num_worlds)]
             information = read_connection(directory, self.cluster_id)
             self._connection = Connection(information, self.cluster_id)
-            self._await_worlds(names, deadline)
+            self._await_worlds(names, deadline, tell=True)
             topology.check_versions(self.ranks(), software())
             self._connection.activate()
+            self._write_file(directory)
         except BaseException:
             self.stop()
             raise
@@ -199,8 +332,23 @@ class Cluster(Reachable):
         self._stopped = True
         if self._connection is not None:
             self._connection.close()
+        if self._processes is not None and self.owned:
+            self._processes.end()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+    def shutdown(self) -> None:
+        """End the cluster and all its processes, whoever started it."""
+        if self._processes is None and not self._stopped:
+            with contextlib.suppress(Exception):  # it is gone already
+                self.client.shutdown(hub=True)
+        self.stop()
         if self._processes is not None:
             self._processes.end()
+
+    def disown(self) -> None:
+        """Leave the cluster to another process."""
+        self.owned, self._processes = False, None
         if self._finalizer is not None:
             self._finalizer.detach()
 
@@ -220,7 +368,7 @@ class Cluster(Reachable):
         """Whether its controller runs; cheap enough to look at every second."""
         if self._stopped or self._connection is None:
             return False
-        if self._processes is not None:
+        if self._processes is not None and self.owned:
             return self._processes.controller_runs
         return self._connection.answers
 
@@ -237,25 +385,138 @@ class Cluster(Reachable):
         PreflightError
             If it does not come up; it is ended then.
         """
-        name = self._launch_world()
+        name = self.launch_world()
         try:
-            self._await_worlds([name], time.monotonic() + self._start_timeout)
+            self.await_world(name)
         except BaseException:
             with contextlib.suppress(ConfigError):
                 self.stop_world(name)
             raise
         return name
 
-    def stop_world(self, name: str) -> None:
+    def launch_world(self) -> str:
+        """Start one more world, as large as the others; returns its name at once."""
+        name = next(self._world_names)
+        self._own().start_world(name, self._shape.world_size)
+        return name
+
+    def await_world(self, name: str) -> None:
+        """Wait for the ranks of a world that was launched.
+
+        Parameters
+        ----------
+        name
+            Name of the world; it is left as it is, whatever is wrong with it.
+
+        Raises
+        ------
+        PreflightError
+            If it does not come up.
+        VersionMismatch
+            If its ranks run other software than this process.
+        """
+        self._await_worlds([name])
+        topology.check_versions(self._members[name], software())
+
+    def stop_world(self, name: str, *, force: bool = False) -> None:
         """End one MPI job and all its processes, by force if need be.
 
         Parameters
         ----------
         name
             Name of the world; a ConfigError tells which there are.
+        force
+            Whether to do without asking first.
         """
-        self._own().end_world(name)
+        self._own().end_world(name, force=force)
         self._ended_worlds.add(name)
+
+    def members(self, world: str) -> tuple[topology.Rank, ...]:
+        """Tell the ranks of a world that was started here, whether or not they live."""
+        return self._members.get(world, ())
+
+    @property
+    def jobs(self) -> dict[str, str]:
+        """Ids of the batch system's jobs by world; empty if there are none."""
+        worlds = {} if self._processes is None else self._processes.worlds
+        return {name: each.job for name, each in worlds.items() if each.job}
+
+    @property
+    def status(self) -> dict[str, str]:
+        """What each world that was started here does, as "job 17 pending (Priority)".
+
+        Batch systems are not asked for this, so what they said may be 30 s old.
+        """
+        worlds = {} if self._processes is None else self._processes.worlds
+        return {name: each.status for name, each in worlds.items()}
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of each world that it starts."""
+        return self._shape.world_size
+
+    @property
+    def starts_worlds(self) -> bool:
+        """Whether it can start further worlds."""
+        return self._processes is not None and not self._stopped
+
+    def exit_code(self, world: str) -> int | None:
+        """Tell how a world ended by itself.
+
+        Parameters
+        ----------
+        world
+            Its name.
+
+        Returns
+        -------
+        int or None
+            Its launcher's exit code; None if it runs or was not started here.
+        """
+        return None if self._processes is None else self._processes.exit_code(world)
+
+    def why_ended(self, world: str, struck: Collection[int] = ()) -> str:
+        """Tell which rank of a world ended first, and how.
+
+        Parameters
+        ----------
+        world
+            Its name.
+        struck
+            Ranks that were killed since, because the world was lost.
+
+        Returns
+        -------
+        str
+            In plain words, as "rank 1 was killed by signal 9 (killed)"; empty if that
+            is not known (yet), as while it runs or if it was not started here.
+        """
+        if self._processes is None:
+            return ""
+        log = self._processes.recent_log(world)
+        pids = {rank.pid: rank.rank for rank in self.members(world)}
+        process = self._processes.worlds.get(world)
+        if process is not None and (why := process.why):
+            return why
+        why = cause(log, self.exit_code(world), pids, struck)
+        return f"{why} (job {process.job})" if why and process and process.job else why
+
+    def last_words(self, world: str) -> list[dict[str, Any]]:
+        """Read what ranks of a world wrote before they ended themselves.
+
+        Parameters
+        ----------
+        world
+            Its name.
+
+        Returns
+        -------
+        list of dict
+            As :func:`livn_ipp.cluster.causes.last_words` reads them.
+        """
+        if self._processes is None:
+            return []
+        return last_words(self._processes.recent_log(world))
 
     def log_tail(self, world: str | None = None, lines: int = 30) -> str:
         """Read the end of the logs of a cluster that this process started.
@@ -284,17 +545,16 @@ class Cluster(Reachable):
             )
         return self._processes
 
-    def _launch_world(self) -> str:
-        name = next(self._world_names)
-        self._own().start_world(name, self._shape.world_size)
-        return name
-
-    def _await_worlds(self, names: list[str], deadline: float) -> None:
+    def _await_worlds(
+        self, names: list[str], deadline: float | None = None, *, tell: bool = False
+    ) -> None:
         processes = self._own()
         size = self._shape.world_size
-        watch = lambda: processes.check(names)
-        if not self._connected().await_worlds(names, size, deadline, watch):
+        watch = Waiting(processes, names, self._start_timeout, deadline, tell=tell)
+        if not self._connected().await_worlds(names, size, watch):
             raise PreflightError(
                 f"Not all engines registered within {self._start_timeout:g} s. "
                 f"{processes.log_tail(None, 30)}"
             )
+        ours = (rank for rank in self.ranks() if rank.world in names)
+        self._members |= topology.worlds(ours)

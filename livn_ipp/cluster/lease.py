@@ -7,9 +7,11 @@ pipe, or of the owner, is noticed whatever ended it, SIGKILL included.
 import contextlib
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +24,8 @@ __all__ = ["Lease", "main"]
 
 _RELEASED = b"released"
 _LOOK_AGAIN = 1.0  # s
+_COMMAND_TIMEOUT = 20.0  # s
+_ATTEMPTS = 3
 
 
 class Lease:
@@ -34,9 +38,16 @@ class Lease:
         :func:`livn_ipp.cluster.processes.marked`.
     files
         Files to remove with them.
+    commands
+        What to run besides, to end what the marks are not found on: jobs elsewhere.
     """
 
-    def __init__(self, marks: Mapping[str, str], files: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        marks: Mapping[str, str],
+        files: Sequence[Path] = (),
+        commands: Sequence[Sequence[str]] = (),
+    ) -> None:
         environment = standalone(os.environ)
         environment["PYTHONPATH"] = python_path(environment.get("PYTHONPATH", ""))
         # On the command line: as variables, they would mark the supervisor itself.
@@ -48,6 +59,7 @@ class Lease:
                 "livn_ipp.cluster.lease",
                 str(os.getpid()),
                 *(f"--mark={mark}" for mark in told),
+                *(f"--run={shlex.join(command)}" for command in commands),
                 *map(str, files),
             ],
             stdin=subprocess.PIPE,
@@ -77,22 +89,38 @@ def main(arguments: Sequence[str]) -> None:
     Parameters
     ----------
     arguments
-        The owner's process id, ``--mark=NAME=VALUE`` and files to remove.
+        The owner's process id, ``--mark=NAME=VALUE``, ``--run=COMMAND`` and files to
+        remove.
     """
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     owner, *rest = arguments
-    marks = dict(
-        text.removeprefix("--mark=").split("=", 1)
-        for text in rest
-        if text.startswith("--mark=")
-    )
+    marks = dict(text.split("=", 1) for text in _values("--mark=", rest))
+    commands = [shlex.split(text) for text in _values("--run=", rest)]
     if not marks or _released(int(owner)):
         return
+    _run(commands)
     end(marks, grace=2.0, limit=20.0)
+    _run(commands)  # a submission may just have been under way
     for file in rest:
-        if not file.startswith("--mark="):
+        if not file.startswith(("--mark=", "--run=")):
             Path(file).unlink(missing_ok=True)
+    from livn_ipp.cluster.scratch import sweep  # late: with numpy, it is large
+
+    sweep()
+
+
+def _values(option: str, arguments: Sequence[str]) -> list[str]:
+    return [text.removeprefix(option) for text in arguments if text.startswith(option)]
+
+
+def _run(commands: Sequence[Sequence[str]]) -> None:
+    for command in commands:
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                if subprocess.run(command, timeout=_COMMAND_TIMEOUT).returncode == 0:
+                    break
+            time.sleep(_LOOK_AGAIN)
 
 
 def _released(owner_pid: int) -> bool:

@@ -3,30 +3,36 @@
 import contextlib
 import json
 import os
+import secrets
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from livn_ipp.cluster.environment import engine_environment
-from livn_ipp.cluster.launchers import Launcher
+from livn_ipp.cluster.environment import engine_environment, one_host
+from livn_ipp.cluster.found import FoundWorld
+from livn_ipp.cluster.launchers import Launcher, WorldProcess
 from livn_ipp.cluster.lease import Lease
 from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
 from livn_ipp.cluster.profile import connection_file
+from livn_ipp.cluster.security import LOOPBACK, is_loopback
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["OwnedProcesses"]
 
 _CONTROLLER_ARGUMENTS = (
-    "--ip=127.0.0.1",  # nobody else on the network
-    "--IPController.enable_curve=True",  # nor other users of this machine
+    "--IPController.enable_curve=True",  # encrypted; only who has the file gets in
     "--nodb",  # the default one keeps a copy of every message
     "--HeartMonitor.period=1000",  # ms; with 5 misses, a frozen rank shows in 6 s
     "--HeartMonitor.max_heartmonitor_misses=5",
 )
+
+_GRACE = 3.0  # s, between asking and forcing
+_RECENT = 1 << 16  # bytes
+_FORCED_GRACE = 0.3  # s, in which nannies tell the hub
 
 
 class OwnedProcesses:
@@ -42,32 +48,65 @@ class OwnedProcesses:
         How worlds are started.
     lease
         Whether to end everything when this process is gone.
+    interface
+        Address that the controller listens on; "*" for all that this machine has.
+    files
+        Further files to remove at the end.
+    marks
+        Those of a cluster that another process started.
     """
 
     def __init__(
-        self, cluster_id: str, profile_dir: Path, launcher: Launcher, *, lease: bool
+        self,
+        cluster_id: str,
+        profile_dir: Path,
+        launcher: Launcher,
+        *,
+        lease: bool,
+        interface: str = LOOPBACK,
+        files: Sequence[Path] = (),
+        marks: Mapping[str, str] | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.profile_dir = profile_dir
-        self.marks = {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"}
+        self.marks = dict(marks or {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"})
         self._launcher = launcher
+        self._interface = interface
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._end_lock = threading.Lock()
         self._ended = False
         self._cleaned = False
         self._controller: Started | None = None
-        self._worlds: dict[str, Started] = {}
+        self._worlds: dict[str, WorldProcess] = {}
         self._connection_files = [
             connection_file(profile_dir, cluster_id, role)
             for role in ("client", "engine")
         ]
-        self._lease = Lease(self.marks, self._connection_files) if lease else None
+        self._files = [
+            *files,
+            *self._connection_files,
+            *launcher.files(profile_dir, cluster_id),
+        ]
+        last_will = launcher.last_will(self.marks)
+        self._lease = Lease(self.marks, self._files, last_will) if lease else None
 
     @property
     def client_file(self) -> Path:
         """Where clients read how to reach the controller."""
         return self._connection_files[0]
+
+    @property
+    def engine_file(self) -> Path:
+        """Where engines read how to reach the controller."""
+        return self._connection_files[1]
+
+    def adopt(self, worlds: Iterable[str]) -> None:
+        """Look after worlds that another process started."""
+        with self._lock:
+            for name in worlds:
+                marks = {**self.marks, WORLD: name}
+                self._worlds[name] = FoundWorld(marks, self.log(name))
 
     def start_controller(self, deadline: float) -> None:
         """Start the controller and wait until it can be reached.
@@ -81,9 +120,12 @@ class OwnedProcesses:
             *(sys.executable, "-m", "ipyparallel.controller"),
             f"--profile-dir={self.profile_dir}",
             f"--cluster-id={self.cluster_id}",
+            f"--ip={self._interface}",
             *_CONTROLLER_ARGUMENTS,
         ]
         environment = engine_environment(os.environ, self.marks)
+        # Signs messages as well, which ipyparallel leaves to CURVE by default.
+        environment["IPP_SESSION_KEY"] = secrets.token_hex(32)
         with self._lock:
             self._refuse_if_ended()
             self._controller = Started(command, environment, self.log("controller"))
@@ -108,13 +150,20 @@ class OwnedProcesses:
         """
         marks = {**self.marks, WORLD: name}
         environment = self._launcher.environment(os.environ, marks)
+        if is_loopback(self._interface):  # no rank elsewhere could reach the controller
+            environment = one_host(environment)
         environment["IPP_PROFILE_DIR"] = str(self.profile_dir)
         environment["IPP_CLUSTER_ID"] = self.cluster_id
         environment["IPP_CONNECTION_INFO"] = self._connection_files[1].read_text()
-        command = self._launcher.command(size)
         with self._lock:
             self._refuse_if_ended()
-            self._worlds[name] = Started(command, environment, self.log(name))
+            self._worlds[name] = self._launcher.start(size, environment, self.log(name))
+
+    def next_world(self) -> int:
+        """Tell a number larger than that of any world that there was."""
+        names = (file.stem for file in self.log("w*").parent.glob(self.log("w*").name))
+        numbers = [name.rpartition("-w")[2] for name in names]
+        return 1 + max((int(each) for each in numbers if each.isdigit()), default=-1)
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -143,23 +192,42 @@ class OwnedProcesses:
         self._refuse_if_ended()
         for name, process in (
             ("controller", self._controller),
-            *((name, self._worlds.get(name)) for name in worlds),
+            *((name, self._world(name)) for name in worlds),
         ):
-            if process is not None and process.exit_code is not None:
+            if process is not None and (trouble := process.trouble):
                 what = "controller" if name == "controller" else f"world {name}"
                 raise PreflightError(
-                    f"The {what} ended with exit code {process.exit_code} while the "
-                    f"cluster started. Its command was\n{' '.join(process.command)}\n"
+                    f"The {what} {trouble} while the cluster started. Its command was\n"
+                    f"{' '.join(process.command)}\n"
                     f"and its log ends:\n{tail(process.log) or '(empty)'}"
                 )
 
-    def end_world(self, name: str) -> None:
+    def _world(self, name: str) -> WorldProcess:
+        process = self._worlds.get(name)
+        if process is None:
+            raise PreflightError(f"World {name} was ended while it started")
+        return process
+
+    @property
+    def worlds(self) -> dict[str, WorldProcess]:
+        """What starts the ranks of each world, by the worlds' names."""
+        with self._lock:
+            return dict(self._worlds)
+
+    def exit_code(self, name: str) -> int | None:
+        """Tell how a world ended by itself; None if it runs or is not known."""
+        process = self._worlds.get(name)
+        return None if process is None else process.exit_code
+
+    def end_world(self, name: str, *, force: bool = False) -> None:
         """End all processes of one world.
 
         Parameters
         ----------
         name
             Name of the world.
+        force
+            Whether its ranks were killed already, or are not to be asked.
 
         Raises
         ------
@@ -172,10 +240,8 @@ class OwnedProcesses:
                     f"No world {name!r}; there are {', '.join(self._worlds) or 'none'}"
                 )
             process = self._worlds.pop(name)
-        # Asked alone, mpiexec ends the ranks, and each rank's nanny lives long enough
-        # to tell the hub; without that it would take the heartbeat's 6 s.
-        end({**self.marks, WORLD: name}, first=process.pid)
-        process.reap()
+        grace = _FORCED_GRACE if force else _GRACE
+        process.end({**self.marks, WORLD: name}, grace)
 
     def end(self) -> None:
         """End all processes; may be called at any time, and again."""
@@ -189,15 +255,17 @@ class OwnedProcesses:
                 self._cleaned = True
 
     def _clean_up(self) -> None:
-        processes = [self._controller, *self._worlds.values()]
-        gone = end(self.marks)
-        for process in processes:
+        ending = self._launcher.end_all(self.marks)
+        gone = end(self.marks) and ending
+        for process in (self._controller, *self._worlds.values()):
             if process is not None:
                 process.reap()
         if gone and self._lease is not None:
             self._lease.release()
-        logs = self.profile_dir.joinpath("log").glob(f"{self.cluster_id}-*.log")
-        for file in (*self._connection_files, *logs):
+        directory = self.profile_dir / "log"
+        logs = directory.glob(f"{self.cluster_id}-*.log")
+        engines = directory / f"engines{self.cluster_id}.json"  # by ipyparallel
+        for file in (*self._files, *logs, engines):
             with contextlib.suppress(OSError):
                 file.unlink()
 
@@ -217,6 +285,15 @@ class OwnedProcesses:
             f"--- {each}\n{tail(self.log(each), lines)}"
             for each in ("controller", *self._worlds)
         )
+
+    def recent_log(self, name: str) -> str:
+        """Read the last 64 kB of a world's log; empty if there is none."""
+        try:
+            with self.log(name).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _RECENT))
+                return log.read().decode(errors="replace")
+        except OSError:
+            return ""
 
     def log(self, name: str) -> Path:
         """Tell where a world, or the "controller", writes its output."""

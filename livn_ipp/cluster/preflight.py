@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
 
 from livn_ipp.cluster.environment import available_memory, usable_cores
@@ -11,9 +12,10 @@ from livn_ipp.cluster.mpi import check_mpi
 from livn_ipp.errors import PreflightError
 from livn_ipp.types import Finding
 
-__all__ = ["findings", "require"]
+__all__ = ["findings", "require", "require_packages", "warn_of_memory"]
 
 _RANK_MEMORY = 150e6  # bytes: an engine, its nanny, NEURON and a small network
+_PACKAGES = ("mpi4py", "ipyparallel", "ipykernel")
 _CONTROLLER_MEMORY = 150e6  # bytes, for its nine processes
 
 
@@ -28,9 +30,7 @@ def findings() -> list[Finding]:
     return [
         _python(),
         *check_mpi()[1],
-        _package("mpi4py"),
-        _package("ipyparallel"),
-        _package("ipykernel"),
+        *(_package(name) for name in _PACKAGES),
         Finding("cores", f"{usable_cores()} usable"),
         _memory(),
         _temporary_directory(),
@@ -51,6 +51,40 @@ def require(ranks: int) -> None:
         Naming all that is missing, and what to do about it.
     """
     _refuse([*findings(), _memory_for(ranks)])
+
+
+def require_packages() -> None:
+    """Refuse to control ranks on other machines from one that lacks something.
+
+    Raises
+    ------
+    PreflightError
+        As :func:`require` does; MPI and memory are the other machines' affair.
+    """
+    packages = [_package(name) for name in _PACKAGES]
+    _refuse([_python(), *packages, _temporary_directory()])
+
+
+def warn_of_memory(limit: float, ranks: int) -> None:
+    """Warn if ranks may together take more memory than this machine has.
+
+    Parameters
+    ----------
+    limit
+        Bytes that each may take.
+    ranks
+        How many run on this machine.
+    """
+    available = available_memory()
+    if limit * ranks > available:
+        warnings.warn(
+            f"{ranks} ranks with memory_limit={limit / 1e9:.1f} GB may take "
+            f"{limit * ranks / 1e9:.1f} GB, but {available / 1e9:.1f} GB are "
+            f"available: the system may end one before it reaches its limit, and its "
+            f"call would be run again. {available / ranks / 1e9:.1f} GB each would fit",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _refuse(found: Iterable[Finding]) -> None:

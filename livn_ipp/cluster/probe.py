@@ -6,13 +6,16 @@ started by hand may lack livn_ipp, and has to be able to say so.
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ClusterLost
 
-__all__ = ["ask", "registered", "software"]
+__all__ = ["REFUSAL", "ask", "refuse", "registered", "software"]
+
+REFUSAL = "LIVN_IPP_REFUSAL"
+"""Variable of a joining world: where its ranks write why they were refused."""
 
 
 def software() -> dict[str, str]:
@@ -125,10 +128,45 @@ def ask(client: Any, engines: Mapping[str, int], timeout: float) -> dict[str, Ra
     for uuid, name in _run(client, _agree_on_name, nameless, deadline).items():
         places[uuid]["world"] = name
     return {
-        uuid: Rank(engine=engines[uuid], versions=versions[uuid], **place)
+        uuid: Rank(engine=engines[uuid], versions=versions[uuid], uuid=uuid, **place)
         for uuid, place in places.items()
         if place["world"]
     }
+
+
+def _leave(message: str) -> None:
+    """Say why this engine is refused, and end it if it joined by itself."""
+    import os
+    import pathlib
+    import sys
+
+    sys.stderr.write(f"refused: {message}\n")
+    sys.stderr.flush()
+    if file := os.environ.get("LIVN_IPP_REFUSAL"):
+        partial = pathlib.Path(f"{file}.{os.getpid()}")
+        partial.write_text(message, encoding="utf-8")
+        partial.replace(file)
+        os._exit(3)
+
+
+def refuse(client: Any, engines: Iterable[int], message: str) -> None:
+    """Tell engines that the cluster will not use them; those that joined end.
+
+    Parameters
+    ----------
+    client
+        An ``ipyparallel.Client``.
+    engines
+        Their ids.
+    message
+        Why.
+    """
+    import ipyparallel
+
+    sent = ipyparallel.interactive(_leave)
+    for engine in engines:
+        with contextlib.suppress(LookupError):  # it ended a moment ago
+            client[engine].apply_async(sent, message)
 
 
 def _run(

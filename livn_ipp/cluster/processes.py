@@ -42,6 +42,7 @@ class Started:
         self.command = tuple(command)
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch(mode=0o600)  # what ranks print is the user's alone
         with log.open("ab") as output:
             # In a session of its own, so that Ctrl-C in a terminal does not reach it.
             self._process = subprocess.Popen(
@@ -53,11 +54,46 @@ class Started:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        self.job: str | None = None
+        self.pending = False
 
     @property
     def exit_code(self) -> int | None:
         """Exit code; None while it runs."""
         return self._process.poll()
+
+    @property
+    def status(self) -> str:
+        """What it does, in words."""
+        code = self.exit_code
+        return f"process {self.pid} running" if code is None else self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why it will not come up, to follow a subject; empty while it may."""
+        code = self.exit_code
+        return "" if code is None else f"ended with exit code {code}"
+
+    @property
+    def why(self) -> str:
+        """Nothing: its log tells why it ended."""
+        return ""
+
+    def end(self, marks: Mapping[str, str], grace: float = 3.0) -> None:
+        """End it and all processes with these marks.
+
+        Asked alone, mpiexec ends the ranks, and each rank's nanny lives long enough to
+        tell the hub; without that it would take the heartbeat's 6 s.
+
+        Parameters
+        ----------
+        marks
+            Variables that identify them; see :func:`marked`.
+        grace
+            Seconds between asking and forcing.
+        """
+        end(marks, first=self.pid, grace=grace)
+        self.reap()
 
     def reap(self, timeout: float = 5.0) -> None:
         """Take the exit code of a process that was ended.

@@ -14,6 +14,7 @@ __all__ = [
     "connection_file",
     "listens",
     "profile_directory",
+    "reach",
     "read_connection",
 ]
 
@@ -167,14 +168,33 @@ def listens(information: dict[str, Any]) -> bool:
     bool
         True as well where only trying to connect would tell, as through ssh.
     """
-    host = str(information["interface"]).removeprefix("tcp://")
-    if information.get("ssh") or host in {"*", "0.0.0.0"}:  # noqa: S104
-        return True
     try:
-        with socket.create_connection((host, information["registration"]), 2.0):
-            return True
+        reach(information)
     except OSError:
         return False
+    return True
+
+
+def reach(information: dict[str, Any]) -> None:
+    """Connect to where a controller should listen, and hang up.
+
+    Does nothing where only trying to connect would tell, as through ssh.
+
+    Parameters
+    ----------
+    information
+        What ``ipyparallel.Client`` takes.
+
+    Raises
+    ------
+    OSError
+        Why it cannot be reached; within 2 s, unless its name is looked up for longer.
+    """
+    host = str(information["interface"]).removeprefix("tcp://")
+    if information.get("ssh") or host in {"*", "0.0.0.0"}:  # noqa: S104
+        return
+    with socket.create_connection((host, information["registration"]), 2.0):
+        pass
 
 
 def checked_id(cluster_id: str) -> str:

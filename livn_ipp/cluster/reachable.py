@@ -1,12 +1,15 @@
 """What can be asked of a cluster, whoever started it."""
 
+import weakref
+from pathlib import Path
 from typing import Any
 
 from livn_ipp.cluster import topology
 from livn_ipp.cluster.connect import Connection
+from livn_ipp.cluster.journal import Journal, Past
 from livn_ipp.cluster.topology import Rank, WorkerPlace
 from livn_ipp.display import Card, Shown
-from livn_ipp.errors import ClusterLost, LivnError
+from livn_ipp.errors import ClusterLost, ConfigError, LivnError
 
 __all__ = ["Reachable"]
 
@@ -22,15 +25,52 @@ class Reachable(Shown):
         Ranks per worker.
     owned
         Whether this process starts and ends it.
+
+    Attributes
+    ----------
+    file : Path or None
+        The cluster file, by which other processes find it: see
+        :meth:`livn_ipp.cluster.launch.Cluster.from_file`.
+    users : set
+        The transports that use its workers.
     """
 
     def __init__(self, cluster_id: str, subworld_size: int, *, owned: bool) -> None:
         self.cluster_id = cluster_id
         self.subworld_size = subworld_size
         self.owned = owned
+        self.file: Path | None = None
+        self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._detach = False
         self._connection: Connection | None = None
         self._stopped = False
         self._ended_worlds: set[str] = set()
+
+    @property
+    def outlives(self) -> bool:
+        """Whether its workers outlive this process, and another may find them."""
+        return self.file is not None and (self._detach or not self.owned)
+
+    @property
+    def journal(self) -> Path:
+        """Where an environment writes down what another process needs to go on."""
+        assert self.file is not None
+        return self.file.with_suffix(".journal")
+
+    def past(self) -> Past:
+        """Read what the process that used the workers last wrote down.
+
+        Raises
+        ------
+        ConfigError
+            If there is nothing to go on with.
+        """
+        if self.file is None:
+            raise ConfigError(
+                f"{self!r} has no cluster file, so nothing is known of what ran on it; "
+                f"clusters that Cluster(...) or `livn-ipp start` started have one"
+            )
+        return Journal.read(self.journal)
 
     @property
     def client(self) -> Any:

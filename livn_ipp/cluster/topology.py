@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 
 from livn_ipp.errors import ConfigError, VersionMismatch
 
-__all__ = ["Rank", "WorkerPlace", "check_versions", "workers", "worlds"]
+__all__ = [
+    "Rank",
+    "WorkerPlace",
+    "check_versions",
+    "differences",
+    "workers",
+    "worlds",
+]
 
 _SINGLETONS = (
     "Start them as one MPI job: `ipcluster start --engines=mpi -n {n}`; under Slurm, "
@@ -35,6 +42,8 @@ class Rank:
         Machine and process.
     versions
         Software by name, as :func:`livn_ipp.cluster.probe.software` tells it.
+    uuid
+        The engine's own name; ids are given again to later engines.
     """
 
     engine: int
@@ -44,6 +53,7 @@ class Rank:
     host: str
     pid: int
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,25 +229,45 @@ def check_versions(
     VersionMismatch
         Naming each item that differs, and where.
     """
+    found = {
+        f"rank {rank.rank} of world {rank.world} on {rank.host}": rank.versions
+        for rank in ranks
+    }
+    known = {item: v for item, v in (controller or {}).items() if v}
+    if differing := differences({"the controller": known, **found}):
+        raise VersionMismatch(
+            f"Ranks and controller run different software. {differing}. Start engines "
+            f"and controller from one Python environment"
+        )
+
+
+def differences(versions: Mapping[str, Mapping[str, str]]) -> str:
+    """Tell which items of software differ, and where.
+
+    Parameters
+    ----------
+    versions
+        By place: the version of each item, empty if it is missing there.
+
+    Returns
+    -------
+    str
+        Empty if nothing differs.
+
+    Examples
+    --------
+    >>> differences({"here": {"neuron": "9.0"}, "there": {"neuron": ""}})
+    'neuron: 9.0 on here; missing on there'
+    """
     seen: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for item, version in (controller or {}).items():
-        if version:
-            seen[item][version].append("the controller")
-    for rank in ranks:
-        place = f"rank {rank.rank} of world {rank.world} on {rank.host}"
-        for item, version in rank.versions.items():
+    for place, found in versions.items():
+        for item, version in found.items():
             seen[item][version or "missing"].append(place)
-    differing = [
+    return ". ".join(
         f"{item}: " + "; ".join(f"{v} on {_some(p)}" for v, p in sorted(found.items()))
         for item, found in sorted(seen.items())
         if len(found) > 1
-    ]
-    if differing:
-        raise VersionMismatch(
-            "Ranks and controller run different software. "
-            + ". ".join(differing)
-            + ". Start engines and controller from one Python environment"
-        )
+    )
 
 
 def _some(places: list[str]) -> str:

@@ -27,9 +27,12 @@ __all__ = [
     "Install",
     "Item",
     "Missing",
+    "Progress",
     "Rebuild",
     "Reply",
     "StoppedCall",
+    "Telemetry",
+    "TimedOut",
     "dumps",
     "loads",
     "pack",
@@ -42,6 +45,7 @@ Frames = tuple[Frame, ...]
 """A pickle, followed by the large buffers it refers to."""
 
 _OUT_OF_BAND: Final = 1 << 16
+_HUGE: Final = 1 << 23
 _PLAIN: Final = (int, float, bool, str, bytes, type(None))
 
 
@@ -88,7 +92,15 @@ def dumps(value: Any, *, snapshot: bool = False) -> Frames:
 def loads(frames: Frames) -> Any:
     """Unpickle frames; arrays are writable and own their memory."""
     head, *buffers = frames
-    return pickle.loads(head, buffers=[bytearray(buffer) for buffer in buffers])
+    return pickle.loads(head, buffers=[_copy(buffer) for buffer in buffers])
+
+
+def _copy(buffer: Frame) -> bytearray | memoryview:
+    view = pickle.PickleBuffer(buffer).raw()
+    if view.nbytes < _HUGE:
+        return bytearray(view)
+    # On huge pages, and without clearing them first: three times as fast.
+    return np.frombuffer(view, np.uint8).copy().data
 
 
 def pack(message: Any) -> tuple[bytes | memoryview, ...]:
@@ -108,6 +120,8 @@ def unpack(frames: Sequence[bytes | memoryview]) -> Any:
 
 def size(frames: Frames) -> int:
     """Return the number of bytes in frames."""
+    if len(frames) == 1 and isinstance(frames[0], bytes):  # which most are
+        return len(frames[0])
     return sum(len(f) if isinstance(f, bytes) else memoryview(f).nbytes for f in frames)
 
 
@@ -170,6 +184,12 @@ class Call(NamedTuple):
         What to update the decoding's ``state`` with, if anything.
     options
         Further keyword arguments of the environment's call.
+    limit
+        Seconds after which it is stopped at the next chunk end, or None.
+    session, step
+        The session that it continues and its number there, or None and 0.
+    stream
+        Whether its spikes are published while it runs.
     """
 
     id: int
@@ -178,6 +198,10 @@ class Call(NamedTuple):
     inputs: Frames
     state: Frames | None = None
     options: Frames | None = None
+    limit: float | None = None
+    session: int | None = None
+    step: int = 0
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +218,20 @@ class Ask:
     all_ranks: bool = False
 
 
-Item = Apply | Rebuild | Install | Forget | Call | Ask
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Publish spikes for views too, or no longer.
+
+    Attributes
+    ----------
+    spikes
+        Whether they are wanted.
+    """
+
+    spikes: bool
+
+
+Item = Apply | Rebuild | Install | Forget | Call | Ask | Telemetry
 
 # Answers of a worker, one for each Apply, Rebuild, Call and Ask.
 
@@ -231,8 +268,59 @@ class StoppedCall:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The call was stopped at a chunk end because its time was over.
+
+    Attributes
+    ----------
+    seconds
+        How long it ran.
+    """
+
+    seconds: float
+
+
+class Progress(NamedTuple):
+    """What a leader tells of a call that runs.
+
+    Attributes
+    ----------
+    call
+        Number of the call.
+    time
+        Biological time reached, in ms.
+    seconds
+        How long the call has run.
+    start, end
+        Biological time in ms at which the run began and at which it ends; `end` is None
+        where that is not known.
+    rss
+        Resident bytes of each rank; empty if only the leader spoke.
+    new_spikes
+        Number of spikes of all ranks since the last publication that counts them.
+    spikes
+        Those spikes: the pair of cells (uint32) and times (float64, ms from `start`);
+        None if they were not asked for. Those for views are thinned if there are very
+        many.
+    before
+        How many spikes of this run were published earlier, if each of them is; None for
+        those for views.
+    """
+
+    call: int
+    time: float
+    seconds: float = 0.0
+    start: float = 0.0
+    end: float | None = None
+    rss: tuple[int, ...] = ()
+    new_spikes: int = 0
+    spikes: Frames | None = None
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
-    """The call's pipeline is not installed here (any more)."""
+    """The call's pipeline, or the session it continues, is not here (any more)."""
 
     pipeline: str
 
@@ -245,7 +333,19 @@ class Answer:
 
 
 class Reply(NamedTuple):
-    """The leader's answers to one parcel, in the order of its items."""
+    """The leader's answers to one parcel, in the order of its items.
+
+    Attributes
+    ----------
+    parcel
+        Number of the parcel.
+    answers
+        One for each item that is answered.
+    progress
+        The last word on calls that were streamed or timed out, with every spike:
+        publications may come late or get lost.
+    """
 
     parcel: int
-    answers: tuple[Done | Failed | StoppedCall | Missing | Answer, ...] = ()
+    answers: tuple[Done | Failed | StoppedCall | TimedOut | Missing | Answer, ...] = ()
+    progress: tuple[Progress, ...] = ()

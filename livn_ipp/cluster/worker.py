@@ -18,15 +18,22 @@ import cloudpickle
 import numpy as np
 
 from livn_ipp.cluster import wire
-from livn_ipp.errors import ConfigError, RankFailure
-from livn_ipp.subworld import PeerFailed, Stopped, Subworld
+from livn_ipp.cluster.limits import Limits
+from livn_ipp.cluster.memory import MemoryWatch
+from livn_ipp.cluster.results import check_size
+from livn_ipp.cluster.succession import Succession, fingerprint
+from livn_ipp.cluster.telemetry import Telemetry
+from livn_ipp.cluster.transports.messages import receive, send
+from livn_ipp.errors import ConfigError, RankFailure, ResultTooLarge
+from livn_ipp.subworld import Late, PeerFailed, Stopped, Subworld
 from livn_ipp.types import EnvFactory
 
 __all__ = ["Worker", "boot", "close", "current"]
 
-_PROGRESS_SECONDS: Final = 0.2
 _LONGEST: Final = 100_000
 """Characters of a message or traceback."""
+_RESULT: Final = 3
+"""Tag of a result on its way to the leader."""
 
 
 class Worker:
@@ -38,22 +45,47 @@ class Worker:
         Builds the environment.
     subworld
         The ranks that simulate together.
+    limits
+        Those on memory are kept here.
+
+    Attributes
+    ----------
+    env
+        The environment.
+    telemetry : Telemetry
+        Tells of calls that run; a transport gives the leader's a way to publish.
+    applied : tuple of str or None
+        Fingerprints of the config log's entries that the environment has; None if one
+        of them failed half way.
+    succession : Succession or None
+        Whom the worker obeys, where it may outlive its controller.
     """
 
-    def __init__(self, factory: EnvFactory, subworld: Subworld) -> None:
+    def __init__(
+        self, factory: EnvFactory, subworld: Subworld, limits: Limits | None = None
+    ) -> None:
         self.subworld = subworld
+        self.limits = limits or Limits()
         self.env: Any = None
-        self.on_progress: Callable[[int, float], None] | None = None
+        self.telemetry = subworld.telemetry = Telemetry(subworld)
+        self.applied: tuple[str, ...] | None = ()
+        self.succession: Succession | None = None
         self._factory = factory
         self._pipelines: dict[str, wire.Frames] = {}
         self._live: dict[str, Any] = {}
-        self._running = 0
-        self._reported = 0.0
-        subworld.on_progress = self._progress
+        self.memory_watch: MemoryWatch | None = None
+        self._session: int | None = None
+        self._state: Any = None
+
+    def watch_memory(self, rank: int) -> None:
+        """Keep this process, a rank of its world, below the limit on memory."""
+        if self.limits.memory_limit is not None:
+            self.memory_watch = MemoryWatch(self.limits.memory_limit, rank)
 
     def build(self) -> list[RankFailure]:
         """Build the environment anew; return what the ranks raised."""
         self._close_env()
+        self.applied = ()
 
         def build() -> None:
             self.env = self._factory.build(self.subworld)
@@ -69,7 +101,8 @@ class Worker:
         tuple
             The answers; meant for the controller on the leader only.
         """
-        answers = []
+        answers: list[Any] = []
+        stopped = False
         for item in items:
             match item:
                 case wire.Install():
@@ -78,47 +111,86 @@ class Worker:
                     self._pipelines.pop(item.pipeline, None)
                     self._live.pop(item.pipeline, None)
                 case wire.Call():
-                    answers.append(self._call(item))
-                case wire.Apply():
-                    answers.append(self._apply(item.entry))
-                case wire.Rebuild():
-                    answers.append(self._rebuild(item))
+                    # A stop is for the parcel: nobody wants the rest of it now.
+                    answers.append(wire.StoppedCall() if stopped else self._call(item))
+                    stopped = isinstance(answers[-1], wire.StoppedCall)
+                case wire.Apply() | wire.Rebuild():
+                    answers.append(self._set(item))
+                    # What comes behind it must not run under another configuration.
+                    stopped = stopped or isinstance(answers[-1], wire.Failed)
                 case wire.Ask():
                     answers.append(self._ask(item))
+                case wire.Telemetry():
+                    self.telemetry.spikes = item.spikes
         return tuple(answers)
+
+    @property
+    def pipelines(self) -> tuple[str, ...]:
+        """Digests of the installed pipelines."""
+        return tuple(self._pipelines)
 
     def close(self) -> None:
         """Give the environment back."""
         self._pipelines.clear()
         self._live.clear()
+        self._state = None
+        if self.succession is not None:
+            self.succession.outbox.close()
         self._close_env()
+        if self.memory_watch is not None:
+            self.memory_watch.close()
         # The subworld may outlive this worker: a process has one at a time.
         self.subworld.reset()
-        self.subworld.on_progress = self.subworld.poll = None
+        self.subworld.telemetry = self.subworld.poll = None
 
     def _call(self, call: wire.Call) -> Any:
-        if call.pipeline not in self._pipelines:
+        goes_on = call.session is not None and call.step > 0
+        if call.pipeline not in self._pipelines or (
+            goes_on and self._session != call.session
+        ):
             return wire.Missing(call.pipeline)
-        began = self._reported = time.perf_counter()
-        self._running = call.id
+        began = time.perf_counter()
+        self.telemetry.begin(call)
 
         def run() -> Any:
             decoding, encoding = self._pipeline(call)
             inputs = wire.loads(call.inputs)
             options = wire.loads(call.options) if call.options else {}
-            self.env.clear(trial=call.trial)
+            if not goes_on:
+                self._session, self._state = call.session, (decoding, encoding)
+                self.env.clear(trial=call.trial)
             return self.env(decoding, inputs=inputs, encoding=encoding, **options)
 
+        self.subworld.deadline = None if call.limit is None else began + call.limit
         outcome = self._together(run, stoppable=True)
+        self.subworld.deadline = None
+        late = isinstance(outcome, Late)
+        self.telemetry.end(late=late)
+        if late:
+            return wire.TimedOut(time.perf_counter() - began)
+        if isinstance(outcome, Stopped):
+            return wire.StoppedCall()
         if isinstance(outcome, _Value):
             return self._collect(outcome.value, began)
         return outcome
 
     def _pipeline(self, call: wire.Call) -> tuple[Any, Any]:
-        """Copy the installed pipeline, so that a call leaves no trace in it."""
+        """Copy the installed pipeline, so that a call leaves no trace in it.
+
+        The steps of a session share one copy, which may keep what it learns.
+        """
+        if call.step > 0:
+            decoding, encoding = self._state
+            if call.state:
+                decoding.state.update(wire.loads(call.state))
+            return decoding, encoding
         if call.pipeline not in self._live:
             self._live[call.pipeline] = wire.loads(self._pipelines[call.pipeline])
-        decoding, encoding = copy.deepcopy(self._live[call.pipeline])
+        decoding, encoding = self._live[call.pipeline]
+        if encoding is None:
+            decoding = copy.deepcopy(decoding)
+        else:  # together, because they may share objects
+            decoding, encoding = copy.deepcopy((decoding, encoding))
         if call.state:
             decoding.state.update(wire.loads(call.state))
         return decoding, encoding
@@ -139,17 +211,26 @@ class Worker:
         answer: Any = None
         if self.subworld.rank == owner:
             try:
-                answer = wire.Done(wire.dumps(value), time.perf_counter() - began)
+                frames = wire.dumps(value)
+                check_size(wire.size(frames), self.limits.max_result)
+                answer = wire.Done(frames, time.perf_counter() - began)
+            except ResultTooLarge as error:
+                answer = wire.Failed((_failure(error, self.subworld.rank),))
             except Exception as error:
                 failure = _failure(error, self.subworld.rank)
                 answer = wire.Failed((failure,), unserializable=True)
         if mpi is not None and owner != 0:
             if self.subworld.rank == owner:
-                frames = wire.pack(answer)
-                mpi.send([bytes(frame) for frame in frames], dest=0, tag=1)
+                for request, _ in send(mpi, wire.pack(answer), 0, _RESULT):
+                    request.Wait()
             elif self.subworld.rank == 0:
-                answer = wire.unpack(mpi.recv(source=owner, tag=1))
+                answer = wire.unpack(receive(mpi, owner, _RESULT))
         return answer
+
+    def _set(self, item: wire.Apply | wire.Rebuild) -> Any:
+        if isinstance(item, wire.Apply):
+            return self._apply(item.entry)
+        return self._rebuild(item)
 
     def _apply(self, entry: wire.Entry) -> Any:
         def apply() -> None:
@@ -157,7 +238,13 @@ class Worker:
             operator.attrgetter(entry.method)(self.env)(*args, **kwargs)
 
         outcome = self._together(apply)
-        return wire.Answer() if isinstance(outcome, _Value) else outcome
+        if not isinstance(outcome, _Value):
+            if not outcome.clean:
+                self.applied = None
+            return outcome
+        if self.applied is not None:
+            self.applied += (fingerprint(entry),)
+        return wire.Answer()
 
     def _rebuild(self, item: wire.Rebuild) -> Any:
         failures = self.build()
@@ -200,7 +287,7 @@ class Worker:
 
         Returns
         -------
-        _Value, StoppedCall or Failed
+        _Value, Stopped or Failed
             The same kind on every rank; `Failed` lists what any rank raised.
         """
         failure = None
@@ -209,8 +296,8 @@ class Worker:
             value = action()
             self.subworld.agree()
             return _Value(value)
-        except Stopped:
-            return wire.StoppedCall() if stoppable else self._together(action)
+        except Stopped as stopped:
+            return stopped if stoppable else self._together(action)
         except PeerFailed:
             pass
         except BaseException as error:
@@ -225,13 +312,6 @@ class Worker:
         failures = tuple(f for f, _ in everyone if f is not None)
         all_clean = len(failures) == len(everyone) and all(c for _, c in everyone)
         return wire.Failed(failures, clean=all_clean)
-
-    def _progress(self, reached: float) -> None:
-        """Pass progress on, not more often than a viewer can see."""
-        now = time.perf_counter()
-        if self.on_progress is not None and now - self._reported >= _PROGRESS_SECONDS:
-            self._reported = now
-            self.on_progress(self._running, reached)
 
     def _close_env(self) -> None:
         env, self.env = self.env, None
@@ -292,7 +372,12 @@ def current() -> Worker:
     return _current
 
 
-def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure]:
+def boot(
+    factory: EnvFactory,
+    comm: Any,
+    subworld_size: int,
+    limits: Limits | None = None,
+) -> list[RankFailure]:
     """Partition the world and build this rank's share of its worker.
 
     Collective over all ranks of `comm`.
@@ -305,6 +390,8 @@ def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure
         The world's mpi4py communicator, or None for a single process.
     subworld_size
         Ranks per subworld.
+    limits
+        Those on memory are kept by this rank.
 
     Returns
     -------
@@ -317,9 +404,12 @@ def boot(factory: EnvFactory, comm: Any, subworld_size: int) -> list[RankFailure
         subworld = factory.prepare(comm, subworld_size)
     except Exception as error:
         return [_failure(error, 0 if comm is None else comm.Get_rank())]
-    worker = Worker(factory, subworld)
+    worker = Worker(factory, subworld, limits)
+    worker.watch_memory(0 if comm is None else comm.Get_rank())
     failures = worker.build()
-    if not failures:
+    if failures:
+        worker.close()
+    else:
         _current = worker
     return failures
 

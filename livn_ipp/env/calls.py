@@ -4,14 +4,17 @@ import concurrent.futures
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import CallSpec, Dispatcher
 from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.cluster.limits import check_limit
 from livn_ipp.decoding import GatherAndMerge, Pipe, Slice
 from livn_ipp.env.responses import Responses
+from livn_ipp.env.session import Session
 
 __all__ = ["Calls"]
 
@@ -49,6 +52,7 @@ class Calls(ABC):
         encoding: Any = None,
         *,
         trial: int | None = None,
+        timeout: float | None = None,
         **options: Any,
     ) -> list[Any] | None:
         """Run one call for each input and wait for all of them.
@@ -65,6 +69,8 @@ class Calls(ABC):
         trial
             Trial of the first call, counted on from there; by default the number of
             calls submitted since `init` or `clear`.
+        timeout
+            Seconds that each call may run on its worker; by default `task_timeout`.
         **options
             Passed on to the environment's call.
 
@@ -78,11 +84,18 @@ class Calls(ABC):
         ------
         CallError
             If a call failed; the calls that have not ended are cancelled.
+        CallTimeout
+            If a call took longer than it may.
         """
         if not self.is_root():
             return None
         futures = self._submit(
-            decoding, _as_list(inputs), encoding, trial=trial, options=options
+            decoding,
+            _as_list(inputs),
+            encoding,
+            trial=trial,
+            timeout=timeout,
+            options=options,
         )
         return self.gather(futures)
 
@@ -93,20 +106,24 @@ class Calls(ABC):
         encoding: Any = None,
         *,
         trial: int | None = None,
+        timeout: float | None = None,
         worker: int | None = None,
         priority: int = 0,
+        stream: bool = False,
         **options: Any,
     ) -> CallFuture:
         """Submit one call and return at once.
 
         Parameters
         ----------
-        decoding, inputs, encoding, trial, **options
+        decoding, inputs, encoding, trial, timeout, **options
             As for a call; `inputs` is the one input, even if it is a list.
         worker
-            The only worker that may run it.
+            The only worker that may run it; if that is lost, its replacement.
         priority
             Higher runs first.
+        stream
+            Whether the spikes arrive while it runs, as the handle's ``partial``.
 
         Returns
         -------
@@ -118,11 +135,50 @@ class Calls(ABC):
             [inputs],
             encoding,
             trial=trial,
+            timeout=timeout,
             options=options,
             worker=worker,
             priority=priority,
+            stream=stream,
         )
         return future
+
+    def session(
+        self,
+        decoding: Any,
+        encoding: Any = None,
+        *,
+        trial: int | None = None,
+        timeout: float | None = None,
+        worker: int | None = None,
+    ) -> Session:
+        """Open a session: calls that go on where the last one ended.
+
+        Parameters
+        ----------
+        decoding, encoding
+            As for a call; one copy of them serves all steps and keeps its state.
+        trial
+            Trial of the whole session.
+        timeout
+            Seconds that a step may take.
+        worker
+            The worker to use; by default the one with the least to do.
+
+        Returns
+        -------
+        Session
+            A context manager; has the worker for itself until it is closed.
+
+        Examples
+        --------
+        >>> with env.session(100) as session:  # doctest: +SKIP
+        ...     first, second = session.step(), session.step()
+        """
+        check_limit("timeout", timeout)
+        content = wire.dumps((_whole(decoding), encoding), snapshot=True)
+        number = next(self._trials) if trial is None else trial
+        return Session(self._live(), _digest(content), content, number, worker, timeout)
 
     def map(
         self,
@@ -137,18 +193,45 @@ class Calls(ABC):
         """Submit one call for each input; iterate over the responses in order.
 
         Works as :meth:`concurrent.futures.Executor.map`: all calls are submitted at
-        once, and leaving the iteration early cancels those that have not ended.
+        once, and leaving the iteration early cancels those that have not ended. With
+        `max_in_flight`, inputs are taken and submitted as responses are fetched.
+
+        Parameters
+        ----------
+        decoding, encoding, trial, timeout, **options
+            As for a call.
+        inputs
+            One for each call.
+
+        Yields
+        ------
+        Any
+            The responses in the order of the inputs.
         """
-        futures = self._submit(
-            decoding, list(inputs), encoding, trial=trial, options=options
-        )
+        trials = self._trials if trial is None else itertools.count(trial)
+
+        def submit(some: Iterable[Any]) -> list[CallFuture]:
+            return self._submit(
+                decoding,
+                list(some),
+                encoding,
+                trials=trials,
+                timeout=timeout,
+                options=options,
+            )
+
+        left = iter(inputs)
+        ahead = deque(submit(itertools.islice(left, self._live().limits.max_in_flight)))
 
         def responses() -> Iterator[Any]:
             try:
-                for future in futures:
-                    yield future.result(timeout)
+                while ahead:
+                    response = ahead[0].result()
+                    ahead.popleft()
+                    ahead.extend(submit(itertools.islice(left, 1)))
+                    yield response
             finally:
-                self._cancel(futures)
+                self._cancel(ahead)
 
         return responses()
 
@@ -197,26 +280,40 @@ class Calls(ABC):
         inputs: list[Any],
         encoding: Any,
         *,
-        trial: int | None,
+        trial: int | None = None,
+        trials: Iterator[int] | None = None,
+        timeout: float | None,
         options: dict[str, Any],
         worker: int | None = None,
         priority: int = 0,
+        stream: bool = False,
     ) -> list[CallFuture]:
         dispatcher = self._live()
+        check_limit("timeout", timeout)
         decoding = _whole(decoding)
         content = wire.dumps((decoding, encoding), snapshot=True)
         state = getattr(decoding, "state", None)
         patch = wire.dumps(state, snapshot=True) if state else None
         extra = wire.dumps(options, snapshot=True) if options else None
         packed = [wire.dumps(value, snapshot=True) for value in inputs]
-        trials = self._trials if trial is None else itertools.count(trial)
+        if trials is None:
+            trials = self._trials if trial is None else itertools.count(trial)
         calls = [
-            CallSpec(next(trials), value, patch, extra, priority, worker)
+            CallSpec(
+                next(trials),
+                value,
+                patch,
+                extra,
+                priority,
+                worker,
+                timeout,
+                stream=stream,
+            )
             for value in packed
         ]
         return dispatcher.submit(_digest(content), content, calls)
 
-    def _cancel(self, futures: Sequence[CallFuture]) -> None:
+    def _cancel(self, futures: Iterable[CallFuture]) -> None:
         unfinished = [future.id for future in futures if not future.done()]
         if unfinished:
             self._give_up(unfinished)

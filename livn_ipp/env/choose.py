@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from livn_ipp.cluster.dispatcher import Transport
@@ -18,8 +19,10 @@ class Place:
 
     Parameters
     ----------
-    transport, comm, subworld_size, num_workers, cluster, workers_per_world, launcher
+    transport, comm, subworld_size, num_workers, cluster, workers_per_world
         As :class:`livn_ipp.env.distributed.DistributedEnv` takes them.
+    launcher, launcher_options
+        The same.
     attach
         How to find a cluster that runs: ``client``, ``profile``, ``cluster_id``.
 
@@ -46,6 +49,7 @@ class Place:
         attach: dict[str, Any],
         workers_per_world: int | Literal["all"],
         launcher: str,
+        launcher_options: Mapping[str, Any] | None = None,
     ) -> None:
         if transport not in _TRANSPORTS:
             raise ConfigError(
@@ -67,9 +71,13 @@ class Place:
         self._attach = attach
         self._workers_per_world = workers_per_world
         self._launcher = launcher
+        self._launcher_options = launcher_options
         # Whoever asked for a cluster is told that there is none.
         self._explicit = (
-            transport == "ipp" or num_workers is not None or subworld_size != 1
+            transport == "ipp"
+            or num_workers is not None
+            or subworld_size != 1
+            or launcher != "mpi"
         )
 
     def is_root(self) -> bool:
@@ -121,6 +129,7 @@ class Place:
                     subworld_size,
                     workers_per_world=self._workers_per_world,
                     launcher=self._launcher,
+                    launcher_options=self._launcher_options,
                 )
                 self._owned = self.cluster
                 self.cluster.start()

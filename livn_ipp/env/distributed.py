@@ -4,10 +4,12 @@ import atexit
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import Dispatcher, Transport
+from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.cluster.limits import LimitOptions, Limits
 from livn_ipp.display import Card, Shown
 from livn_ipp.env.calls import Calls
 from livn_ipp.env.cells import RemoteCells
@@ -52,12 +54,19 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
     workers_per_world
         Workers that share one MPI job, or ``"all"``; one isolates a crash best.
     launcher
-        How engines are started.
+        How engines are started: "mpi", or "slurm", "pbs", "sge" or "lsf" for a job of a
+        batch system for each world.
+    launcher_options
+        Of a batch system: queue, time limit and so on; see
+        :class:`livn_ipp.cluster.launchers.options.BatchOptions`.
     transport
         ``"ipp"``, ``"mpi"``, ``"local"`` (no cluster, serial) or ``"auto"``.
     backend
         ``"neuron"``; ``"livn"`` for livn's own Env on each worker; or a class as
         :class:`livn_ipp.types.Backend` describes.
+    **limits
+        Limits on time, memory and repetition by name, such as ``task_timeout=60``;
+        :class:`livn_ipp.cluster.limits.Limits` lists them.
 
     Examples
     --------
@@ -82,9 +91,12 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
         cluster_id: str | None = None,
         workers_per_world: int | Literal["all"] = 1,
         launcher: str = "mpi",
+        launcher_options: Mapping[str, Any] | None = None,
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
+        **limits: Unpack[LimitOptions],
     ) -> None:
+        self.limits = Limits.of(limits)
         self._place = Place(
             transport,
             comm,
@@ -94,6 +106,7 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
             {"client": client, "profile": profile, "cluster_id": cluster_id},
             workers_per_world,
             launcher,
+            launcher_options,
         )
         self.subworld_size = 1 if subworld_size is None else subworld_size
         if self.subworld_size < 1:
@@ -108,7 +121,6 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
         self._factory = factory_for(backend, system, model, io, seed)
         check_ranks(self._factory, self.subworld_size)
         self._dispatcher: Dispatcher | None = None
-        self._log: list[tuple[str, wire.Frames]] = []
         self._ended = False
 
     @property
@@ -176,12 +188,80 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
         if not self.is_root():
             from livn_ipp.cluster.transports.mpi import serve
 
-            serve(self._place.world, self.subworld_size, self._factory)
+            serve(self._place.world, self.subworld_size, self._factory, self.limits)
             self._ended = True
             return self
         self._start(self._place.transport(self.subworld_size))
-        atexit.register(_shutdown_at_exit, weakref.ref(self))
+        atexit.register(_leave_at_exit, weakref.ref(self))
         return self
+
+    @classmethod
+    def attach(
+        cls, cluster: Any, *, takeover: bool = False, **limits: Unpack[LimitOptions]
+    ) -> Self:
+        """Go on with the workers of a process that has ended, as they are.
+
+        Nothing is built: workers keep their networks and their configuration. Calls
+        that the former process had handed out are in :attr:`recovered`, ended or
+        running. Those that still waited in its queue ended with it, and so did the
+        results that it had received. Trials are counted from 0 again.
+
+        Parameters
+        ----------
+        cluster
+            A cluster that was started with ``detach=True``, or by ``livn-ipp start``:
+            its cluster file, or what ``Cluster.from_file`` returned.
+        takeover
+            Whether a process that still uses the workers is to lose them; it gets
+            ``ClusterLost``.
+        **limits
+            As :class:`DistributedEnv` takes them.
+
+        Raises
+        ------
+        ConfigError
+            If no environment runs on this cluster.
+        ClusterLost
+            If the cluster is gone, or another process uses its workers.
+
+        Examples
+        --------
+        >>> env = DistributedEnv.attach("cluster.json")  # doctest: +SKIP
+        >>> runs = [call.result() for call in env.recovered.values()]  # doctest: +SKIP
+        """
+        from livn_ipp.cluster.launch import Cluster
+        from livn_ipp.cluster.transports.ipp import IppTransport
+
+        given = isinstance(cluster, Cluster)
+        found = cluster if given else Cluster.from_file(cluster)
+        try:
+            past = found.past()
+            self = cls._of(wire.loads(past.factory), found, past.subworld_size, limits)
+            transport = IppTransport(
+                found, past.subworld_size, past=past, takeover=takeover
+            )
+            dispatcher = Dispatcher(
+                transport,
+                self.limits,
+                log=past.log,
+                first_call=past.last_call + 1,
+                first_parcel=past.last_parcel + 1,
+            )
+            self._run(dispatcher)
+        except BaseException:
+            if not given:
+                found.stop()
+            raise
+        atexit.register(_leave_at_exit, weakref.ref(self))
+        return self
+
+    @property
+    def recovered(self) -> dict[int, CallFuture]:
+        """The calls that a former process had handed out, by their ids.
+
+        Empty unless this environment comes from :meth:`attach`.
+        """
+        return dict(getattr(self._live().transport, "recovered", {}))
 
     def is_root(self) -> bool:
         """Tell whether this process is the controller."""
@@ -218,11 +298,12 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
 
         check_ranks(self._factory, subworld_size)
         topology.workers(self.cluster.ranks(), subworld_size)
+        log = self._live().log
         self._live().close()
         self.subworld_size = subworld_size
         self._start(self._place.engines(subworld_size))
-        for method, arguments in self._log:
-            self._live().configure(method, arguments).result()
+        for entry in log:
+            self._set(entry.method, entry.arguments)
         return self
 
     def __enter__(self) -> Self:
@@ -236,10 +317,14 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
     def _configure(self, method: str, *args: Any, **kwargs: Any) -> Self:
         if not self.is_root():
             return self
-        arguments = wire.dumps((args, kwargs), snapshot=True)
-        self._live().configure(method, arguments).result()
-        self._log.append((method, arguments))
+        self._set(method, wire.dumps((args, kwargs), snapshot=True))
         return self
+
+    def _set(self, method: str, arguments: wire.Frames) -> None:
+        dispatcher = self._live()
+        dispatcher.configure(method, arguments).result()
+        if note := getattr(dispatcher.transport, "configured", None):
+            note(dispatcher.log)
 
     def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
         arguments = wire.dumps((args, kwargs), snapshot=True)
@@ -264,7 +349,9 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
         return self._dispatcher
 
     def _start(self, transport: Transport) -> None:
-        dispatcher = Dispatcher(transport)
+        self._run(Dispatcher(transport, self.limits))
+
+    def _run(self, dispatcher: Dispatcher) -> None:
         try:
             dispatcher.start(self._factory)
         except BaseException:
@@ -272,6 +359,36 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
             self.shutdown()
             raise
         self._dispatcher = dispatcher
+
+    @classmethod
+    def _of(
+        cls, factory: Any, cluster: Any, subworld_size: int, limits: LimitOptions
+    ) -> Self:
+        """Make the environment of a factory that another process chose."""
+        system = factory.system
+        if isinstance(system, System) and system.whole.source is system.source:
+            system = system.source.path or system
+        self = cls(
+            system,
+            seed=factory.seed,
+            cluster=cluster,
+            subworld_size=subworld_size,
+            transport="ipp",
+            **limits,
+        )
+        self._factory = factory
+        if isinstance(factory.system, System):
+            self.system = factory.system
+        return self
+
+    def _leave(self) -> None:
+        """Shut down; workers that outlive this process stay as they are."""
+        dispatcher = self._dispatcher
+        if dispatcher is not None and (
+            leave := getattr(dispatcher.transport, "leave", None)
+        ):
+            leave()
+        self.shutdown()
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -308,10 +425,10 @@ class DistributedEnv(Calls, Configuration, Queries, Shown):
         return f"DistributedEnv({self.system.name}: {state})"
 
 
-def _shutdown_at_exit(reference: "weakref.ref[DistributedEnv]") -> None:
+def _leave_at_exit(reference: "weakref.ref[DistributedEnv]") -> None:
     env = reference()
     if env is not None:
-        env.shutdown()
+        env._leave()  # noqa: SLF001 - its own
 
 
 def _refuse_directory(system: Any) -> None:

@@ -156,6 +156,9 @@ def factory_for(
     PreflightError
         If it is ``"livn"`` and livn cannot be used.
     """
+    if hasattr(backend, "factory"):
+        made: BackendFactory = backend.factory(system, model, io, seed)
+        return made
     if backend == "neuron":
         return NeuronFactory(System(system), model, io, seed)
     if backend == "livn":

@@ -1,5 +1,6 @@
 """The loop that simulates: chunk by chunk, in step with the other ranks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,9 +17,14 @@ from livn_ipp.neuron.program import Program, whole_steps
 from livn_ipp.neuron.recorder import Gains, Place, Recorder
 from livn_ipp.run import Events, Run
 from livn_ipp.stimulus import Stimulus
+from livn_ipp.subworld import Course
 from livn_ipp.system import System
 
 __all__ = ["Simulation"]
+
+_Spikes = tuple[NDArray[np.uint32], NDArray[np.int64]]
+"""Cells, and the steps of their spikes since time zero."""
+_Timed = tuple[NDArray[np.uint32], NDArray[np.float64]]
 
 _DT: Final = 0.05  # ms
 _CHUNK: Final = 10.0  # ms; the longest time between two votes on whether to stop
@@ -116,7 +122,10 @@ class Simulation:
         first = self.network.step
         self.learning.see(*self.network.take_spikes())  # of a run that was stopped
         self._recorder.start(plan.steps)
-        spikes = []
+        t0 = float(_exact(first * self._dt))
+        t1 = float(_exact((first + plan.steps) * self._dt))
+        spikes: list[_Spikes] = []
+        course = Course(t0, t1, self._news(spikes, first))
         try:
             for end in ends:
                 done = self.network.step - first
@@ -128,14 +137,14 @@ class Simulation:
                     self.learning.update(self.network.step, self._dt)
                 self._recorder.collect(end)
                 if end % plan.pace == 0 or end == plan.steps:
-                    self._subworld.agree()
-                    self._subworld.report(self.t)
+                    self._subworld.checkpoint(self.t, course)
         finally:
             self._recorder.stop()
             self._drive.rest()
         spikes.append(self._seen())
-        t0 = float(_exact(first * self._dt))
-        events = self._events(spikes, first)
+        events = None
+        if self._recorder.spiking() is not None:
+            events = Events.of(*self._chosen(spikes, first))
         return Run(t0, float(duration), events, self._recorder.series())
 
     def _plan(
@@ -210,22 +219,36 @@ class Simulation:
         ends: list[int] = inside.astype(int).tolist()
         return ends
 
-    def _seen(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    def _seen(self) -> _Spikes:
         """Take the spikes since the last time, and let connections learn from them."""
         spikes = self.network.take_spikes()
         self.learning.see(*spikes)
         return spikes
 
-    def _events(
-        self, spikes: list[tuple[NDArray[np.uint32], NDArray[np.int64]]], first: int
-    ) -> Events | None:
-        wanted = self._recorder.spiking()
-        if wanted is None:
-            return None
+    def _news(self, spikes: list[_Spikes], first: int) -> Callable[[], _Timed]:
+        """Return what takes new spikes to the others, and returns those untold."""
+        told = 0
+
+        def news() -> _Timed:
+            nonlocal told
+            spikes.append(self._seen())
+            untold, told = spikes[told:], len(spikes)
+            return self._chosen(untold, first)
+
+        return news
+
+    def _chosen(self, spikes: list[_Spikes], first: int) -> _Timed:
+        """Return cell and time (ms from the run's start) of spikes that are recorded.
+
+        If none are, return those of all cells.
+        """
         ids = np.concatenate([part[0] for part in spikes])
         steps = np.concatenate([part[1] for part in spikes])
-        chosen = np.isin(ids, wanted)
-        return Events.of(ids[chosen], _exact((steps[chosen] - first) * self._dt))
+        wanted = self._recorder.spiking()
+        if wanted is not None:
+            chosen = np.isin(ids, wanted)
+            ids, steps = ids[chosen], steps[chosen]
+        return ids, _exact((steps - first) * self._dt)
 
 
 def _exact(time: Any) -> Any:

@@ -19,9 +19,11 @@ from livn_ipp.cluster import wire
 from livn_ipp.cluster.controller import Controller
 from livn_ipp.errors import (
     CallCancelled,
+    CallTimeout,
     ClusterLost,
     ConfigError,
     RankFailure,
+    SessionLost,
     WorkerLost,
 )
 
@@ -43,6 +45,11 @@ class SimulatedWorker:
     inbox: deque[tuple[int, tuple[wire.Item, ...]]] = field(default_factory=deque)
     applied: list[str] = field(default_factory=list)
     installed: set[str] = field(default_factory=set)
+    session: int | None = None
+    steps: int = 0
+    draining: bool = False
+    lags: bool = False
+    """It failed to apply a setter, alone or while it replayed the log."""
 
 
 class Fleet(RuleBasedStateMachine):
@@ -58,23 +65,46 @@ class Fleet(RuleBasedStateMachine):
         self.settled: dict[int, object] = {}
         self.submitted: dict[int, int] = {}
         self.ends: dict[int, c.Resolve | c.Reject] = {}
+        self.starts: dict[int, int] = {}
+        self.cancelled: set[int] = set()
+        self.expected: set[int] = set()
+        self.sessions: dict[int, list[int]] = {}
+        """Steps submitted to each open session, by the session's number."""
+        self.openings: set[int] = set()
         self.bytes = {name: wire.dumps("x" * 40 + name) for name in "abc"}
 
     def post(self, event: c.Event) -> None:
+        replaced = []
         for instruction in self.controller.handle(event):
             match instruction:
                 case c.Send():
                     self.workers[instruction.worker].inbox.append(
                         (instruction.parcel, instruction.items)
                     )
+                case c.Replace():
+                    del self.workers[instruction.worker]
+                    self.expected.add(instruction.worker)
+                    replaced.append(instruction.worker)
+                case c.Release():
+                    worker = self.workers.pop(instruction.worker)
+                    assert worker.lags or not worker.inbox, "a worker left with work"
+                    assert worker.lags or worker.draining
+                case c.StopCall():
+                    assert instruction.call in self.cancelled
                 case c.Resolve() | c.Reject():
                     assert instruction.call not in self.ends, "a call ended twice"
                     self.ends[instruction.call] = instruction
                 case c.Settle():
                     assert instruction.ticket not in self.settled
                     self.settled[instruction.ticket] = instruction.error
+                    if instruction.ticket in self.openings and not instruction.error:
+                        self.sessions[instruction.ticket] = []
                 case c.Started():
                     assert instruction.call not in self.ends
+                    self.starts[instruction.call] = instruction.attempt
+                    assert instruction.attempt <= 3, "a call was tried too often"
+        for index in replaced:
+            self.post(c.WorkerGone(index, "replaced", replaced=True))
 
     def number(self) -> int:
         self.next_number += 1
@@ -92,12 +122,84 @@ class Fleet(RuleBasedStateMachine):
         self.workers[index] = SimulatedWorker()
         self.post(c.WorkerJoined(index))
 
-    @rule(data=st.data())
+    @rule(data=st.data(), replaced=st.booleans())
     @precondition(lambda self: self.workers)
-    def lose(self, data: st.DataObject) -> None:
+    def lose(self, data: st.DataObject, replaced: bool) -> None:
         index = data.draw(st.sampled_from(sorted(self.workers)))
-        del self.workers[index]
-        self.post(c.WorkerGone(index, "killed"))
+        late = [parcel for parcel, _ in self.workers.pop(index).inbox]
+        if replaced:
+            self.expected.add(index)
+        self.post(c.WorkerGone(index, "killed", replaced))
+        for parcel in late:  # answers that were on their way
+            self.post(c.ReplyArrived(index, wire.Reply(parcel)))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.expected)
+    def come_back(self, data: st.DataObject) -> None:
+        index = data.draw(st.sampled_from(sorted(self.expected)))
+        self.expected.discard(index)
+        self.workers[index] = SimulatedWorker()
+        self.post(c.WorkerJoined(index))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.expected)
+    def stay_away(self, data: st.DataObject) -> None:
+        index = data.draw(st.sampled_from(sorted(self.expected)))
+        self.expected.discard(index)
+        self.post(c.WorkerAbandoned(index, "no more cores"))
+
+    @rule()
+    @precondition(lambda self: len(self.workers) + len(self.expected) < 4)
+    def expect(self) -> None:
+        index, self.next_worker = self.next_worker, self.next_worker + 1
+        self.expected.add(index)
+        self.post(c.WorkerExpected(index))
+
+    @rule(data=st.data(), overdue=st.booleans())
+    @precondition(lambda self: any(w.inbox for w in self.workers.values()))
+    def hang(self, data: st.DataObject, overdue: bool) -> None:
+        busy = sorted(index for index, w in self.workers.items() if w.inbox)
+        index = data.draw(st.sampled_from(busy))
+        calls = [i.id for i in self.workers[index].inbox[0][1] if type(i) is wire.Call]
+        call = calls[0] if overdue and len(calls) == 1 else None
+        open_before = call is not None and call not in self.ends
+        self.post(c.WorkerStuck(index, "no sign of life", call))
+        assert index in self.expected
+        if open_before:
+            end = self.ends[call]
+            assert isinstance(end, c.Reject)
+            assert isinstance(end.error, (CallTimeout, SessionLost))
+
+    @rule(data=st.data())
+    @precondition(lambda self: len(self.workers) > 1)
+    def drain(self, data: st.DataObject) -> None:
+        index = data.draw(st.sampled_from(sorted(self.workers)))
+        self.workers[index].draining = True
+        self.post(c.DrainWorkers((index,)))
+
+    @rule(worker=st.none() | st.integers(0, 3))
+    def open_session(self, worker: int | None) -> None:
+        number = self.number()
+        self.openings.add(number)
+        self.post(c.OpenSession(number, worker))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.sessions)
+    def step(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(sorted(self.sessions)))
+        steps = self.sessions[session]
+        call = request(self.number(), "a", session=session, step=len(steps))
+        self.submitted[call.id] = len(self.setters)
+        steps.append(call.id)
+        self.post(c.CallsSubmitted((call,), self.bytes["a"]))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.sessions)
+    def close_session(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(sorted(self.sessions)))
+        steps = self.sessions.pop(session)
+        self.post(c.CloseSession(session))
+        assert all(step in self.ends for step in steps)
 
     @rule(
         count=st.integers(1, 5),
@@ -129,6 +231,7 @@ class Fleet(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.submitted)))
         open_before = number not in self.ends
+        self.cancelled.add(number)
         self.post(c.CancelCalls((number,)))
         if open_before:
             end = self.ends[number]
@@ -142,7 +245,9 @@ class Fleet(RuleBasedStateMachine):
         self.serve(
             data.draw(st.sampled_from(sorted(busy))),
             data.draw(
-                st.sampled_from(["done", "done", "failed", "stopped", "missing"])
+                st.sampled_from(
+                    ["done", "done", "failed", "stopped", "late", "missing"]
+                )
             ),
             data.draw(st.sampled_from([1e-5, 0.01, 1.0])),
         )
@@ -166,14 +271,18 @@ class Fleet(RuleBasedStateMachine):
                     answers.append(wire.Answer(NOTHING))
                 case wire.Call():
                     answers.append(self.call(worker, item, fate, seconds))
+                    if fate == "stopped":
+                        worker.steps -= 1
         self.post(c.ReplyArrived(index, wire.Reply(parcel, tuple(answers))))  # type: ignore[arg-type]
 
     def apply(self, index: int, worker: SimulatedWorker, entry: wire.Entry) -> object:
         if entry.method.startswith("refused"):
+            worker.lags = True
             return wire.Failed((refusal(),), clean=True)
         worker.applied.append(entry.method)
         if entry.method.startswith("breaks on even"):
-            return wire.Failed((refusal(),)) if index % 2 == 0 else wire.Answer()
+            worker.lags = index % 2 == 0
+            return wire.Failed((refusal(),)) if worker.lags else wire.Answer()
         if entry.method.startswith("breaks"):
             return wire.Failed((refusal("ValueError", "builtins"),))
         return wire.Answer()
@@ -181,7 +290,15 @@ class Fleet(RuleBasedStateMachine):
     def call(
         self, worker: SimulatedWorker, item: wire.Call, fate: str, seconds: float
     ) -> object:
-        if fate == "missing":
+        if item.session is None:
+            worker.session = None
+        elif item.step == 0:
+            worker.session, worker.steps = item.session, 0
+        elif item.session in self.sessions and item.id not in self.ends:
+            assert worker.session == item.session, "a session went on elsewhere"
+            assert worker.steps == item.step, "a step was left out"
+        worker.steps += 1
+        if fate == "missing" and item.session is None:
             worker.installed.discard(item.pipeline)
         if item.pipeline not in worker.installed:
             return wire.Missing(item.pipeline)
@@ -195,7 +312,9 @@ class Fleet(RuleBasedStateMachine):
         assert worker.applied == expected, "a call saw another configuration"
         if fate == "failed":
             return wire.Failed((refusal("ValueError", "builtins"),))
-        return wire.StoppedCall() if fate == "stopped" else wire.Done(NOTHING, seconds)
+        if fate == "stopped":
+            return wire.StoppedCall()
+        return wire.TimedOut(1.0) if fate == "late" else wire.Done(NOTHING, seconds)
 
     @invariant()
     def never_more_than_two_ahead(self) -> None:
@@ -205,18 +324,40 @@ class Fleet(RuleBasedStateMachine):
             ]
             assert len(calls) <= 2
 
+    @invariant()
+    def who_is_there_is_known(self) -> None:
+        assert set(self.controller.workers) == set(self.workers)
+        assert set(self.controller.expected) == self.expected
+
+    @invariant()
+    def what_waits_can_go_on(self) -> None:
+        if not self.workers and not self.expected:
+            assert self.controller.unfinished == 0
+
     def teardown(self) -> None:
         for _ in range(10_000):
+            for session in list(self.sessions):
+                del self.sessions[session]
+                self.post(c.CloseSession(session))
+            for index in sorted(self.expected):
+                self.expected.discard(index)
+                self.workers[index] = SimulatedWorker()
+                self.post(c.WorkerJoined(index))
             busy = [index for index, w in self.workers.items() if w.inbox]
-            if not busy:
+            if busy:
+                self.serve(busy[0])
+            elif not self.sessions and not self.expected:
                 break
-            self.serve(busy[0])
         assert set(self.ends) == set(self.submitted), "a call never ended"
         assert set(self.setters) <= set(self.settled), "a setter never ended"
         held = self.controller
         assert held.unfinished == 0
         assert not held._contents
         assert not held._questions
+        assert not held._sessions
+        assert self.openings <= set(self.settled), (
+            "a session was neither given nor refused"
+        )
         good = [
             name
             for ticket, (_, name) in self.setters.items()
@@ -362,3 +503,68 @@ def test_a_replay_is_not_taken_for_a_setter_s_acknowledgement() -> None:
     assert not any(isinstance(i, c.Settle) for i in out)
     out = answer(controller, apply)
     assert [i.ticket for i in out if isinstance(i, c.Settle)] == [4]
+
+
+def test_what_ran_behind_a_failed_replay_counts_for_nothing() -> None:
+    controller = joined(1)
+    (apply,) = sends(controller.handle(c.SetterSubmitted(1, "set", NOTHING)))
+    answer(controller, apply)
+    controller.handle(c.WorkerJoined(1))
+    first, second = (request(n, worker=1) for n in (2, 3))
+    (send,) = sends(controller.handle(c.CallsSubmitted((first,), NOTHING)))
+    assert [type(item) for item in send.items] == [wire.Apply, wire.Install, wire.Call]
+    failed = wire.Failed((refusal("ValueError", "builtins"),))
+    reply = wire.Reply(send.parcel, (failed, wire.Done(NOTHING, 1.0)))
+    out = controller.handle(c.ReplyArrived(1, reply))
+    assert [type(i) for i in out] == [c.Replace]
+    (again,) = sends(controller.handle(c.WorkerJoined(1)))
+    assert again.items[-1].id == 2
+    # The next one cannot take it either: nobody asks for a third.
+    out = controller.handle(
+        c.ReplyArrived(1, wire.Reply(again.parcel, (failed, failed)))
+    )
+    assert c.Release(1) in out
+    assert [type(i.error) for i in out if isinstance(i, c.Reject)] == [WorkerLost]
+    (reject,) = controller.handle(c.CallsSubmitted((second,), NOTHING))
+    assert isinstance(reject.error, ConfigError)
+
+
+def test_a_pinned_call_that_was_stopped_by_mistake_stays_with_its_worker() -> None:
+    controller = joined(2)
+    call = request(1, worker=1)
+    (send,) = sends(controller.handle(c.CallsSubmitted((call,), NOTHING)))
+    reply = wire.Reply(send.parcel, (wire.StoppedCall(),))
+    (again,) = sends(controller.handle(c.ReplyArrived(1, reply)))
+    assert again.worker == 1
+
+
+def test_a_lost_session_is_never_continued() -> None:
+    controller = joined(2)
+    (opened,) = controller.handle(c.OpenSession(1))
+    worker = wire.loads(opened.value)
+    first, second = (request(n, session=1, step=n - 2) for n in (2, 3))
+    (send,) = sends(controller.handle(c.CallsSubmitted((first,), NOTHING)))
+    assert send.worker == worker
+    answer(controller, send)
+    controller.handle(c.CallsSubmitted((second,), NOTHING))
+    out = controller.handle(c.WorkerGone(worker, "killed", replaced=True))
+    (reject,) = [i for i in out if isinstance(i, c.Reject)]
+    assert isinstance(reject.error, SessionLost)
+    assert reject.error.last_step == 1
+    controller.handle(c.WorkerJoined(worker))
+    (reject,) = controller.handle(
+        c.CallsSubmitted((request(4, session=1, step=2),), NOTHING)
+    )
+    assert isinstance(reject.error, SessionLost)
+    assert controller.session_loss(1) is reject.error
+
+
+def test_a_call_that_nobody_is_free_to_run_is_refused() -> None:
+    controller = joined(1)
+    controller.handle(c.OpenSession(1))
+    (reject,) = controller.handle(c.CallsSubmitted((request(2),), NOTHING))
+    assert "hold sessions" in str(reject.error)
+    (settle,) = controller.handle(c.OpenSession(3))
+    assert "hold sessions" in str(settle.error)
+    controller.handle(c.CloseSession(1))
+    assert sends(controller.handle(c.CallsSubmitted((request(4),), NOTHING)))

@@ -232,7 +232,7 @@ def test_engines_that_never_come_end_the_start(tmp_path, monkeypatch):
         ({"num_workers": True}, "got True"),
         ({"num_workers": 4, "workers_per_world": 3}, r"one of \[1, 2, 4\]"),
         ({"workers_per_world": "some"}, "workers_per_world"),
-        ({"launcher": "slurm"}, "launcher='slurm' is not available; choose mpi"),
+        ({"launcher": "lava"}, "launcher='lava' is not available; choose mpi, slurm"),
         ({"cluster_id": "../up"}, "cluster_id must consist"),
     ],
 )

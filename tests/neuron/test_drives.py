@@ -32,9 +32,9 @@ def injected(env, stimulus, duration=60.0):
     seen = []
     drive = env._simulation._drive
     env.record_state("h", dt=0.05)  # so that there is a chunk for each step
-    env.subworld.on_progress = lambda _: seen.append(drive.currents.copy())
+    env.subworld.poll = lambda: seen.append(drive.currents.copy())
     env.clear(trial=0).run(duration, stimulus, chunk=0.05)
-    env.subworld.on_progress = None
+    env.subworld.poll = None
     return np.array(seen)
 
 

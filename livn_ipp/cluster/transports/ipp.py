@@ -2,23 +2,42 @@
 
 import contextlib
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ipyparallel.engine.datapub import publish_data
 from ipyparallel.serialize import deserialize_object
 
-from livn_ipp.cluster import topology, wire, worker
+from livn_ipp.cluster import topology, wire
 from livn_ipp.cluster.dispatcher import Listener
-from livn_ipp.errors import ClusterLost, RankFailure, call_error
+from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.cluster.journal import Past
+from livn_ipp.cluster.memory import memory_error
+from livn_ipp.cluster.recovered import Recovered
+from livn_ipp.cluster.results import Results
+from livn_ipp.cluster.shared import Inbox
+from livn_ipp.cluster.succession import Found, Refused, Turn
+from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.transports.engine import BOOT, CLOSE, SERVE, SUCCEED
+from livn_ipp.cluster.transports.handover import (
+    Handover,
+    agreed_version,
+    check_alone,
+)
+from livn_ipp.cluster.transports.seats import (
+    HubQuestion,
+    Seat,
+    Seating,
+    registered,
+)
+from livn_ipp.errors import ClusterLost, WorkerMemoryError
 
 __all__ = ["IppTransport"]
 
 _PATIENCE = 10.0  # s, for engines to leave what they do
+_DUMP = 0.2  # s, for hung ranks to write down their stacks
 
 
 class IppTransport:
@@ -35,215 +54,415 @@ class IppTransport:
         Ranks per worker.
     timeout
         Seconds that building the environments may take.
+    past
+        What a former kernel wrote down: its workers are taken over as they are.
+    takeover
+        Whether another process that controls the workers is to lose them.
     """
 
     name = "ipp"
 
     def __init__(
-        self, cluster: Any, subworld_size: int, timeout: float = 300.0
+        self,
+        cluster: Any,
+        subworld_size: int,
+        timeout: float = 300.0,
+        *,
+        past: Past | None = None,
+        takeover: bool = False,
     ) -> None:
         self._cluster = cluster
         self._timeout = timeout
         self._subworld_size = subworld_size
         self._client: Any = None
         self._listener: Listener | None = None
-        self._places: dict[int, topology.WorkerPlace] = {}
-        self._views: dict[int, tuple[Any, Any]] = {}
-        self._lost: set[int] = set()
+        self._seating: Seating | None = None
+        self._supervisor = Supervisor(cluster, self)
+        self._seats: dict[int, Seat] = {}
+        self._ready: dict[str, dict[int, Seat]] = {}
         self._closing = threading.Event()
+        self._question: HubQuestion | None = None
+        self._inbox: Inbox | None = None
+        self._past = past
+        self._takeover = takeover
+        self._handover: Handover | None = None
+        self._recovered: Recovered | None = None
+        self._awaited: dict[int, Seat] = {}
+        self._surplus: dict[Seat, list[wire.Item]] = {}
+        self._leaving = False
         self.bytes_sent = 0
 
     @property
     def places(self) -> tuple[topology.WorkerPlace, ...]:
         """Where each worker runs."""
-        return tuple(self._places.values())
+        return tuple(seat.place for _, seat in sorted(self._seats.items()))
+
+    @property
+    def recovered(self) -> dict[int, CallFuture]:
+        """Futures of the calls that a former kernel had handed out, by their ids."""
+        return {} if self._recovered is None else dict(self._recovered.futures)
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
-        """Partition the worlds and build an environment on every rank."""
+        """Partition the worlds and build an environment on every rank, or find it."""
         self._listener = listener
-        places = topology.workers(self._cluster.ranks(), self._subworld_size)
-        self._places = {place.index: place for place in places}
+        ranks = self._cluster.ranks()
+        places = topology.workers(ranks, self._subworld_size)
+        if self._cluster.outlives:
+            check_alone(self._cluster.journal, self._past, takeover=self._takeover)
+            new = Past(self._subworld_size, wire.dumps(factory))
+            self._handover = Handover(self._cluster.journal, self._past or new)
         self._client = self._cluster.connect()
+        self._question = HubQuestion(self._client)
         self._client._registration_callbacks.append(self._registered)  # noqa: SLF001 - the
         # only way to hear of an engine's end; wait_for_engines uses it too.
-        self._boot(factory)
-        for place in places:
-            leader, *others = (self._client[engine] for engine in place.engines)
-            self._views[place.index] = (leader, others)
-        return tuple(self._places)
+        self._inbox = Inbox()
+        self._seating = Seating(
+            self._client,
+            BOOT,
+            factory,
+            self._subworld_size,
+            listener.limits,
+            self._timeout,
+            self._closing,
+            None if self._handover is None else self._handover.epoch,
+        )
+        self._cluster.users.add(self)
+        if self._past is not None:
+            self._take_over(self._past, ranks)
+            return ()
+        try:
+            seats = self._seating.seat(ranks, places)
+        except ClusterLost as error:
+            for world in dict.fromkeys(place.world for place in places):
+                if (excess := self._excess(world)) is not None:
+                    raise excess from error
+            raise
+        for seat in seats:
+            self._seats[seat.place.index] = seat
+        for world in dict.fromkeys(place.world for place in places):
+            slots = [place.index for place in places if place.world == world]
+            self._supervisor.settle(world, slots)
+            if self._handover is not None:
+                self._handover.seated(world, slots)
+        self._supervisor.watch()
+        return tuple(self._seats)
 
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...]) -> None:
         """Send a parcel to every rank of a worker."""
-        frames = wire.pack((parcel, items))
-        leader, others = self._views[worker]
+        seat = self._seats.get(worker)
+        if seat is None:  # lost; the listener hears of it in a moment
+            return
+        items = (*self._surplus.pop(seat, ()), *items)
+        turn = Turn(0, parcel, -1)
+        if self._handover is not None:
+            turn = self._handover.turn(seat, parcel, items)
+        frames = wire.pack((turn, items, self._inbox.path if self._inbox else ""))
+        leader, others = seat.leader, seat.others
         try:
-            answer = leader.apply_async(_SERVE, *frames)
+            if not all(registered(self._client, rank) for rank in seat.ranks):
+                raise LookupError("it has left the cluster")
+            answer = leader.apply_async(SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
-                view.apply_async(_SERVE, *frames)
-        except (KeyError, OSError) as error:  # an engine that is known to be gone
-            self._lose(worker, f"an engine is gone ({error})")
+                view.apply_async(SERVE, *frames)
+        except (LookupError, OSError) as error:  # an engine that is known to be gone
+            self._lose(seat, f"an engine is gone ({error!r})")
             return
         answer._children[0].iopub_callbacks.append(  # noqa: SLF001 - as stream_output does
-            lambda message: self._published(worker, message)
+            lambda message: self._published(seat, message)
         )
-        answer.add_done_callback(lambda done: self._answered(worker, done))
+        answer.add_done_callback(lambda done: self._answered(seat, done))
         self._forget_history(leader, *others)
 
     def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
         """Return at once: replies are read on a thread of their own."""
 
+    def where(self, worker: int) -> tuple[str, tuple[int, ...]]:
+        """Tell the host of a worker and its ranks' process ids."""
+        seat = self._seats.get(worker)
+        if seat is None:
+            return "", ()
+        return seat.place.host, tuple(rank.pid for rank in seat.ranks)
+
     def stop_call(self, worker: int, _call: int) -> None:
         """Raise the leader's stop flag; the ranks vote on it at the next chunk end."""
-        leader = self._places[worker].engines[0]
-        with contextlib.suppress(Exception):
-            self._client.send_signal(signal.SIGUSR1, targets=[leader], block=False)
+        if seat := self._seats.get(worker) or self._awaited.get(worker):
+            self._signal(signal.SIGUSR1, seat.ranks[0])
+
+    def replace(self, worker: int, reason: str) -> None:
+        """End a worker's world by force and start another; returns at once."""
+        seat = self._seats.get(worker)
+        if seat is None:
+            return
+        if self._cluster.starts_worlds:
+            self._supervisor.lost(seat.place.world, reason, hung=True)
+        else:  # the user's engines, of which others may be well, are theirs to end
+            self._forget(seat)
+            self._told().lost(worker, reason)
+
+    def release(self, worker: int) -> None:
+        """Let a worker go that has nothing more to do."""
+        if seat := self._seats.get(worker):
+            self._forget(seat)
+        self._supervisor.remove([worker])
+
+    def configured(self, log: Sequence[wire.Entry]) -> None:
+        """Take in that all workers have applied a config log."""
+        if self._handover is not None:
+            self._handover.configured(log)
+
+    def leave(self) -> None:
+        """Disconnect; another kernel finds all as it is, if engines live on."""
+        self._leaving = True
+        self.close()
 
     def close(self) -> None:
         """Give the environments back where engines live on, and disconnect."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._supervisor.close()
+        self._cluster.users.discard(self)
+        if self._handover is not None:
+            self._handover.close(remove=not self._leaving)
+        if self._recovered is not None:
+            self._recovered.close("the environment was shut down")
+        if self._inbox is not None:
+            self._inbox.close()
         client, self._client = self._client, None
         if client is None:
             return
-        self._closing.set()
-        if not self._cluster.owned:
+        lives_on = not self._cluster.owned or self._cluster.outlives
+        if lives_on and not self._leaving:
             with contextlib.suppress(Exception):
                 self._clear_engines(client)
         client.close()
 
+    # What the supervisor asks for and tells, on its own threads
+
+    def take_in(self, world: str, slots: Sequence[int]) -> None:
+        """Build environments on the ranks of a world."""
+        assert self._seating is not None
+        ranks = [rank for rank in self._cluster.ranks() if rank.world == world]
+        places = topology.workers(ranks, self._subworld_size)
+        taken = [replace(p, index=slot) for p, slot in zip(places, slots, strict=True)]
+        seats = self._seating.seat(ranks, taken)
+        self._ready[world] = {seat.place.index: seat for seat in seats}
+
+    def joined(self, world: str, slots: Sequence[int]) -> None:
+        """Use a world's workers from now on."""
+        seats = self._ready.pop(world)
+        if self._handover is not None:
+            self._handover.seated(world, slots)
+        for slot in slots:
+            self._seats[slot] = seats[slot]
+            self._told().joined(slot)
+
+    def lost(
+        self, world: str, slots: Sequence[int], reason: str, *, replaced: bool
+    ) -> None:
+        """Forget a world's workers."""
+        excess = self._excess(world, slots)
+        if self._inbox is not None:
+            self._inbox.discard(rank.pid for rank in self._cluster.members(world))
+        if self._handover is not None:
+            self._handover.seated(world, ())
+        for slot in slots:
+            self._awaited.pop(slot, None)
+            if self._recovered is not None:
+                self._recovered.gone(slot, reason)
+            seat = self._seats.get(slot)
+            if seat is not None and seat.place.world == world:
+                del self._seats[slot]
+            error = excess if excess is not None and excess.worker == slot else None
+            self._told().lost(slot, reason, replaced=replaced, error=error)
+
+    def abandoned(self, slots: Sequence[int], reason: str) -> None:
+        """Tell that nobody will fill these slots."""
+        for slot in slots:
+            self._told().abandoned(slot, reason)
+
+    def collapsed(self, reason: str) -> None:
+        """Forget every worker."""
+        self._seats.clear()
+        self._awaited.clear()
+        if self._recovered is not None:
+            self._recovered.close(reason)
+        name = self._cluster.cluster_id or "(default)"
+        self._told().collapsed(f"cluster {name} is gone: {reason}")
+
+    def strike(self, world: str, *, hung: bool) -> set[int]:
+        """Kill a world's ranks through their nannies, wherever they run."""
+        ranks = self._cluster.members(world)
+        if hung:
+            for rank in ranks:
+                self._signal(signal.SIGUSR2, rank)
+            self._closing.wait(_DUMP)
+        return {r.rank for r in ranks if self._signal(signal.SIGKILL, r)}
+
+    def answers(self) -> bool:
+        """Tell whether the hub answers questions."""
+        return self._question is None or self._question.answered()
+
+    # Taking over what a former kernel left
+
+    def _take_over(self, past: Past, ranks: Sequence[topology.Rank]) -> None:
+        """Ask each leader to obey; it answers once it has done all it was sent."""
+        assert self._seating is not None
+        results = Results(self._told().limits.result_memory)
+        self._recovered = Recovered(past.sent.values(), self.stop_call, results)
+        here = topology.worlds(ranks)
+        for world, slots in list(past.worlds.items()):
+            for slot in slots:
+                self._told().expecting(slot)
+            self._supervisor.settle(world, slots)
+            if world not in here:
+                self._supervisor.lost(world, "it ended while no kernel was there")
+                continue
+            places = topology.workers(here[world], self._subworld_size)
+            taken = [replace(p, index=i) for p, i in zip(places, slots, strict=True)]
+            for seat in self._seating.find(here[world], taken):
+                self._awaited[seat.place.index] = seat
+                self._ask_to_obey(seat)
+        for world in here.keys() - past.worlds.keys():
+            self.welcome(world, here[world])
+        self._supervisor.watch()
+
+    def _ask_to_obey(self, seat: Seat) -> None:
+        assert self._handover is not None
+        assert self._inbox is not None
+        for view in (seat.leader, *seat.others):
+            answer = view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
+            if view is seat.leader:
+                answer.add_done_callback(lambda done: self._obeys(seat, done))
+
+    def _obeys(self, seat: Seat, answer: Any) -> None:
+        assert self._handover is not None
+        assert self._inbox is not None
+        slot = seat.place.index
+        if self._awaited.get(slot) is not seat or self._recovered is None:
+            return
+        try:
+            found: Found = wire.unpack(self._inbox.take(answer.get(timeout=0)))
+        except Exception as error:
+            self._lose(seat, f"it could not be taken over: {error}")
+            return
+        self._recovered.found(slot, found.replies.values())
+        self._handover.recovered(slot)
+        version = agreed_version(found, self._past.log if self._past else ())
+        if version is None:
+            self._lose(seat, "its former kernel ended while it was configured")
+            return
+        self._surplus[seat] = [wire.Forget(each) for each in found.pipelines]
+        del self._awaited[slot]
+        self._seats[slot] = seat
+        self._told().joined(slot, version)
+
+    def _superseded(self) -> None:
+        """Leave the workers to another process, which has taken them over."""
+        self._supervisor.stand_down()
+        self._cluster.disown()
+        self._leaving = True
+        self._seats.clear()
+        self._told().collapsed("another controller took over the workers")
+
+    # Worlds that come on request
+
+    def welcome(self, world: str, ranks: Sequence[topology.Rank]) -> None:
+        """Use a world that nobody here ordered."""
+        workers = len(ranks) // self._subworld_size
+        for slot in self._supervisor.welcome(world, workers):
+            self._told().expecting(slot)
+
+    def grow(self, worlds: int) -> None:
+        """Start further worlds; their workers join when they are ready."""
+        workers = self._cluster.world_size // self._subworld_size
+        for _ in range(worlds):
+            for slot in self._supervisor.add(workers):
+                self._told().expecting(slot)
+
+    # Inside
+
+    def _told(self) -> Listener:
+        assert self._listener is not None
+        return self._listener
+
+    def _signal(self, number: int, rank: topology.Rank) -> bool:
+        """Send a signal; False if the rank is known to be gone."""
+        with contextlib.suppress(Exception):
+            if registered(self._client, rank):
+                self._client.send_signal(number, targets=[rank.engine], block=False)
+                return True
+        return False
+
     def _clear_engines(self, client: Any) -> None:
         """Close the environments of engines that live on, whatever they are doing."""
-        alive = [p for i, p in self._places.items() if i not in self._lost]
-        leaders = [place.engines[0] for place in alive]
-        engines = [engine for place in alive for engine in place.engines]
-        closed = client[engines].apply_async(_CLOSE)
+        leaders = [place.engines[0] for place in self.places]
+        engines = [engine for place in self.places for engine in place.engines]
+        epoch = None if self._handover is None else self._handover.epoch
+        closed = client[engines].apply_async(CLOSE, epoch)
         deadline = time.monotonic() + _PATIENCE
         while not closed.ready() and time.monotonic() < deadline:
             # One stop for each call that was sent ahead.
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
             closed.wait(0.2)
 
-    def _boot(self, factory: Any) -> None:
-        # The user's own modules are where this process finds them.
-        paths = [path for path in sys.path if Path(path).is_dir()]
-        frames = wire.pack((paths, self._subworld_size, wire.dumps(factory)))
-        engines = [e for place in self._places.values() for e in place.engines]
-        pending = [
-            (engine, self._client[engine].apply_async(_BOOT, *frames))
-            for engine in engines
-        ]
-        deadline = time.monotonic() + self._timeout
-        failures: dict[tuple[str, int], RankFailure] = {}
-        for engine, answer in pending:
-            try:
-                frames = answer.get(timeout=max(0.1, deadline - time.monotonic()))
-                raised = wire.loads(wire.unpack(frames))
-            except TimeoutError as error:
-                raise ClusterLost(
-                    f"engine {engine} has not built its environment after "
-                    f"{self._timeout:g} s\n{self._cluster.log_tail()}"
-                ) from error
-            except Exception as error:
-                raise ClusterLost(
-                    f"engine {engine} failed while it built its environment: {error}"
-                ) from error
-            failures.update(((f.host, f.pid), f) for f in raised)
-        if failures:
-            raise call_error(tuple(failures.values()), aftermath="nothing was built")
+    def _excess(
+        self, world: str, slots: Sequence[int] = ()
+    ) -> WorkerMemoryError | None:
+        """Tell whether a world ended because a rank used too much memory."""
+        for words in self._cluster.last_words(world):
+            if words["kind"] == "memory":
+                seats = [self._seats[slot] for slot in slots if slot in self._seats]
+                whose = [
+                    seat.place.index
+                    for seat in seats
+                    if words["rank"] in [rank.rank for rank in seat.ranks]
+                ]
+                return memory_error(words, whose[0] if whose else None)
+        return None
 
-    def _answered(self, index: int, answer: Any) -> None:
+    def _answered(self, seat: Seat, answer: Any) -> None:
+        assert self._inbox is not None
         try:
-            frames = answer.get(timeout=0)
+            frames = self._inbox.take(answer.get(timeout=0))
         except Exception as error:
-            self._lose(index, str(error).splitlines()[0] if str(error) else repr(error))
+            self._lose(seat, str(error).splitlines()[0] if str(error) else repr(error))
             return
-        if self._listener is not None and index not in self._lost:
-            self._listener.replied(index, wire.unpack(frames))
+        reply = wire.unpack(frames)
+        if seat is not self._seats.get(seat.place.index):
+            return
+        if isinstance(reply, Refused):
+            self._superseded()
+            return
+        if self._handover is not None:
+            self._handover.received(seat, reply.parcel)
+        self._told().replied(seat.place.index, reply)
 
-    def _published(self, index: int, message: dict[str, Any]) -> None:
-        if (
-            message["header"]["msg_type"] == "data_message"
-            and self._listener is not None
-        ):
-            data, _ = deserialize_object(message["buffers"])
-            if "livn_ipp" in data:
-                self._listener.progressed(index, *data["livn_ipp"])
+    def _published(self, seat: Seat, message: dict[str, Any]) -> None:
+        index = seat.place.index
+        if message["header"][
+            "msg_type"
+        ] != "data_message" or seat is not self._seats.get(index):
+            return
+        data, _ = deserialize_object(message["buffers"])
+        if "livn_ipp" in data:
+            self._told().progressed(index, wire.unpack(data["livn_ipp"]))
 
     def _registered(self, event: dict[str, Any]) -> None:
-        if event.get("event") != "unregister":
+        if event.get("event") != "unregister" or self._seating is None:
             return
-        for place in self._places.values():
-            if event.get("id") in place.engines:
-                self._lose_world(place.world, f"engine {event.get('id')} ended")
-                return
+        if rank := self._seating.known.get(str(event.get("uuid"))):
+            reason = f"rank {rank.rank} on {rank.host} ended or does not answer"
+            self._supervisor.lost(rank.world, reason)
 
-    def _lose_world(self, world: str, reason: str) -> None:
-        for index, place in self._places.items():
-            if place.world == world:
-                self._lose(index, reason)
+    def _lose(self, seat: Seat, reason: str) -> None:
+        if not self._closing.is_set():
+            self._supervisor.lost(seat.place.world, reason)
 
-    def _lose(self, index: int, reason: str) -> None:
-        if index in self._lost or self._closing.is_set():
-            return
-        self._lost.add(index)
-        if self._listener is not None:
-            self._listener.lost(index, reason)
+    def _forget(self, seat: Seat) -> None:
+        self._seats.pop(seat.place.index, None)
 
     def _forget_history(self, *views: Any) -> None:
-        if len(self._client.history) > 1000:
-            self._client.history.clear()
-            for view in views:
-                view.history.clear()
-
-
-class _Serve:
-    """Runs on an engine; pickled by name, which is short."""
-
-    def __call__(self, *frames: Any) -> Any:
-        parcel, items = wire.unpack(frames)
-        held = worker.current()
-        answers = held.serve(list(items))
-        if held.subworld.rank != 0:
-            return ()
-        return wire.pack(wire.Reply(parcel, answers))
-
-
-class _Boot:
-    """Runs on an engine: builds its share of a worker and names it for ``%%px``."""
-
-    def __call__(self, *frames: Any) -> Any:
-        from IPython import get_ipython
-        from mpi4py import MPI
-
-        paths, subworld_size, content = wire.unpack(frames)
-        sys.path.extend(path for path in paths if path not in sys.path)
-        factory = wire.loads(content)
-        failures = worker.boot(factory, MPI.COMM_WORLD, subworld_size)
-        if not failures:
-            held = worker.current()
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGUSR1, lambda *_: held.subworld.request_stop())
-            if held.subworld.rank == 0:
-                held.on_progress = _publish
-            names = {
-                "env": held.env,
-                "comm": held.subworld.comm,
-                "world": MPI.COMM_WORLD,
-            }
-            get_ipython().user_ns.update(names | factory.namespace(held.env))
-        return wire.pack(wire.dumps(failures))
-
-
-def _publish(call: int, reached: float) -> None:
-    publish_data({"livn_ipp": (call, reached)})
-    # The thread that sends it needs the interpreter, which a simulation holds.
-    time.sleep(0.0005)
-
-
-class _Close:
-    """Runs on an engine that outlives its environment."""
-
-    def __call__(self) -> None:
-        worker.close()
-
-
-_SERVE, _BOOT, _CLOSE = _Serve(), _Boot(), _Close()
+        for each in (self._client, *views):
+            each.history.clear()

@@ -1,5 +1,7 @@
 """The transport without a cluster: one worker, in a thread of this process."""
 
+import os
+import platform
 import queue
 import threading
 from collections.abc import Callable
@@ -26,9 +28,12 @@ class LocalTransport:
         self._thread: threading.Thread | None = None
         self._worker: Worker | None = None
         self._closing = False
+        self._hangs = False
+        self._listener: Listener | None = None
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Build the environment; raise what building it raises."""
+        self._listener = listener
         self._thread = threading.Thread(
             target=self._serve,
             args=(factory, listener),
@@ -48,10 +53,23 @@ class LocalTransport:
     def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
         """Return at once: replies are read on a thread of their own."""
 
+    def where(self, _worker: int) -> tuple[str, tuple[int, ...]]:
+        """Tell this host and process."""
+        return platform.node(), (os.getpid(),)
+
     def stop_call(self, _worker: int, _call: int) -> None:
         """Stop what runs at its next chunk end."""
         if self._worker is not None:
             self._worker.subworld.request_stop()
+
+    def replace(self, worker: int, reason: str) -> None:
+        """Give up the worker; a thread that hangs cannot be ended."""
+        self._hangs = True
+        if self._listener is not None:
+            self._listener.lost(worker, f"{reason}; a thread cannot be replaced")
+
+    def release(self, _worker: int) -> None:
+        """Do nothing: the worker ends with the environment."""
 
     def close(self) -> None:
         """End the thread; what runs is stopped at its next chunk end."""
@@ -60,7 +78,7 @@ class LocalTransport:
             return
         self._closing = True
         self._inbox.put(None)
-        while thread.is_alive():
+        while thread.is_alive() and not self._hangs:
             self.stop_call(0, 0)
             thread.join(0.05)
         if self._worker is not None:
@@ -69,7 +87,8 @@ class LocalTransport:
 
     def _serve(self, factory: Any, listener: Listener) -> None:
         try:
-            worker = Worker(factory, factory.prepare(None, 1))
+            # Its rank is the user's own process: no limit on memory ends that.
+            worker = Worker(factory, factory.prepare(None, 1), listener.limits)
             if failures := worker.build():
                 raise call_error(tuple(failures), aftermath="nothing was built")
         except Exception as error:
@@ -77,11 +96,12 @@ class LocalTransport:
             return
         self._worker = worker
         self._booted.put(None)
-        worker.on_progress = lambda call, time: listener.progressed(0, call, time)
+        worker.telemetry.publish = lambda progress: listener.progressed(0, progress)
         while (message := self._inbox.get()) is not None and not self._closing:
             parcel, items = message
             # Through bytes, as on every transport: results never share memory with
             # the worker, and what cannot travel fails here too.
-            frames = wire.pack(wire.Reply(parcel, worker.serve(list(items))))
-            listener.replied(0, wire.unpack(frames))
+            answers = worker.serve(list(items))
+            reply = wire.Reply(parcel, answers, worker.telemetry.last_words())
+            listener.replied(0, wire.unpack(wire.pack(reply)))
         worker.close()

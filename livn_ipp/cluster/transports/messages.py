@@ -3,13 +3,16 @@
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 __all__ = ["Reader", "receive", "send", "wait"]
 
 FRAME: Final = 1
 """Tag of the large buffers that follow a message; other tags are the caller's."""
+
+_LARGEST: Final = 1 << 30
+"""Bytes of one MPI message: counts are 32 bits wide in many libraries."""
 
 _SPIN: Final = 0.0002
 """Seconds of probing without giving the core away: about a short call."""
@@ -35,7 +38,11 @@ def send(comm: Any, frames: Any, dest: int, tag: int) -> list[tuple[Any, Any]]:
     sizes = [len(buffer) for buffer in buffers]
     first = struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes) + head
     requests = [(comm.Isend([first, MPI.BYTE], dest, tag), first)]
-    requests += [(comm.Isend([b, MPI.BYTE], dest, FRAME), b) for b in buffers]
+    requests += [
+        (comm.Isend([piece, MPI.BYTE], dest, FRAME), piece)
+        for buffer in buffers
+        for piece in _pieces(buffer)
+    ]
     return requests
 
 
@@ -52,9 +59,15 @@ def receive(comm: Any, source: int, tag: int) -> list[bytes | memoryview]:
     frames: list[bytes | memoryview] = [memoryview(first)[4 + 8 * count :]]
     for size in sizes:
         buffer = bytearray(size)
-        comm.Recv([buffer, MPI.BYTE], source, FRAME)
+        for piece in _pieces(buffer):
+            comm.Recv([piece, MPI.BYTE], source, FRAME)
         frames.append(memoryview(buffer))
     return frames
+
+
+def _pieces(buffer: Any) -> Iterator[memoryview]:
+    view = memoryview(buffer)
+    return (view[i : i + _LARGEST] for i in range(0, len(view), _LARGEST))
 
 
 def wait(ready: Callable[[], bool], go_on: Callable[[], bool] = lambda: True) -> bool:

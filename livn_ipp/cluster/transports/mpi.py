@@ -10,6 +10,7 @@ from typing import Any
 
 from livn_ipp.cluster import wire, worker
 from livn_ipp.cluster.dispatcher import Listener
+from livn_ipp.cluster.limits import Limits
 from livn_ipp.cluster.transports.messages import Reader, receive, send, wait
 from livn_ipp.errors import ConfigError, RankFailure, call_error
 
@@ -39,6 +40,7 @@ class MpiTransport:
         self._listener: Listener | None = None
         self._reader: Reader | None = None
         self._requests: list[tuple[Any, Any]] = []
+        self._hung: set[int] = set()
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Boot together with the ranks that called `serve`."""
@@ -72,9 +74,22 @@ class MpiTransport:
         if self._reader is not None:
             self._reader.help(done, timeout)
 
+    def where(self, _worker: int) -> tuple[str, tuple[int, ...]]:
+        """Tell nothing: ranks do not say where they run."""
+        return "", ()
+
     def stop_call(self, worker: int, call: int) -> None:
         """Tell the leader, which looks for it at every vote."""
         self._comm.send(call, dest=worker * self._size, tag=_STOP)
+
+    def replace(self, worker: int, reason: str) -> None:
+        """Give up a worker that hangs; one world cannot get another in its place."""
+        assert self._listener is not None
+        self._hung.add(worker)
+        self._listener.lost(worker, f"{reason}; mpirun cannot replace it")
+
+    def release(self, worker: int) -> None:
+        """Do nothing: ranks stay until the world ends."""
 
     def close(self) -> None:
         """Let the other ranks leave `serve`."""
@@ -92,15 +107,17 @@ class MpiTransport:
         assert self._listener is not None
         index = source // self._size
         if tag == _PROGRESS:
-            call, reached = self._comm.recv(source=source, tag=tag)
-            self._listener.progressed(index, call, reached)
+            progress = wire.unpack(receive(self._comm, source, tag))
+            self._listener.progressed(index, progress)
             return False
         reply = wire.unpack(receive(self._comm, source, _REPLY))
         self._listener.replied(index, reply)
         return True
 
 
-def serve(world: Any, subworld_size: int, factory: Any) -> None:
+def serve(
+    world: Any, subworld_size: int, factory: Any, limits: Limits | None = None
+) -> None:
     """Be a rank of a worker until the controller says goodbye.
 
     Collective with the controller's :meth:`MpiTransport.start`.
@@ -113,13 +130,15 @@ def serve(world: Any, subworld_size: int, factory: Any) -> None:
         Ranks per worker.
     factory
         Builds the environment.
+    limits
+        Those on memory are kept by this rank.
     """
     from mpi4py import MPI
 
     _worker_count(world, subworld_size)
     controller = world.Get_size() - 1
     comm = world.Dup()
-    failures = worker.boot(factory, world, subworld_size)
+    failures = worker.boot(factory, world, subworld_size, limits)
     leader = world.Get_rank() % subworld_size == 0
     if leader:
         comm.send(failures, dest=controller, tag=_READY)
@@ -131,9 +150,11 @@ def serve(world: Any, subworld_size: int, factory: Any) -> None:
         tag = status.Get_tag()
         if tag == _PARCEL:
             parcel, items = wire.unpack(receive(comm, controller, _PARCEL))
-            answers = worker.current().serve(list(items))
+            held = worker.current()
+            answers = held.serve(list(items))
             if leader:
-                reply = wire.pack(wire.Reply(parcel, answers))
+                words = held.telemetry.last_words()
+                reply = wire.pack(wire.Reply(parcel, answers, words))
                 for request, _ in send(comm, reply, controller, _REPLY):
                     request.Wait()
         else:
@@ -156,9 +177,13 @@ def _connect(comm: Any, controller: int) -> None:
         return True
 
     held.subworld.poll = stopped
-    held.on_progress = lambda call, reached: comm.send(
-        (call, reached), dest=controller, tag=_PROGRESS
-    )
+    pending: list[tuple[Any, Any]] = []
+
+    def publish(progress: wire.Progress) -> None:
+        pending[:] = [sent for sent in pending if not sent[0].Test()]
+        pending.extend(send(comm, wire.pack(progress), controller, _PROGRESS))
+
+    held.telemetry.publish = publish
 
 
 def _worker_count(world: Any, subworld_size: int) -> int:
