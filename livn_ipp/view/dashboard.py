@@ -70,7 +70,7 @@ class Dashboard:
         self._closed = threading.Event()
         self._seen = source.snapshot()
         self._contents: dict[str, str] = {}
-        self._handle: Any = None
+        self._handles: list[Any] = []
         self._view = _View(actions)
         self._view.on_choice(weakref.WeakMethod(self.update))
         self.update()
@@ -85,6 +85,11 @@ class Dashboard:
     def widget(self) -> Any:
         """The ipywidgets widget that shows it all."""
         return self._view.box
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has stopped."""
+        return self._closed.is_set()
 
     def update(self) -> int:
         """Bring the panes up to date and send those that changed.
@@ -114,9 +119,9 @@ class Dashboard:
             with contextlib.suppress(Exception):  # its source may be gone
                 self.update()
             self._closed.set()
-            if self._handle is not None:
-                page = {"text/plain": repr(self), "text/html": self._repr_html_()}
-                self._handle.update(page, raw=True)
+            page = {"text/plain": repr(self), "text/html": self._repr_html_()}
+            for handle in self._handles:
+                handle.update(page, raw=True)
             self._view.close()
 
     def _ipython_display_(self) -> None:
@@ -127,7 +132,7 @@ class Dashboard:
             page |= self.widget._repr_mimebundle_()
         page["text/plain"] = "livn_ipp dashboard"  # the same whenever it is compared
         show: Any = display.display
-        self._handle = show(page, raw=True, display_id=True)
+        self._handles.append(show(page, raw=True, display_id=True))
 
     def _repr_html_(self) -> str:
         return panes.static_page(self._seen)
