@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.cluster_file import write_private
+from livn_ipp.cluster.cluster_file import check_trusted, write_private
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
@@ -157,11 +157,14 @@ class Journal:
             If there is none, or no complete one.
         """
         try:
+            check_trusted(path)
             lines = _lines(path.read_bytes())
             first = next(lines)
             past = Past(first["subworld_size"], _frames(first["factory"]))
             for line in lines:
                 past.note(line)
+        except ConfigError:
+            raise
         except FileNotFoundError as error:
             raise ConfigError(
                 f"there is no journal {path}: no DistributedEnv runs on this cluster. "
