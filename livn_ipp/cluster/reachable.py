@@ -32,6 +32,8 @@ class Reachable:
         :meth:`livn_ipp.cluster.launch.Cluster.from_file`.
     users : set
         The transports that use its workers.
+    ending : bool
+        Whether it is about to be stopped, so that no worker need be made free.
     launching : set
         Names of worlds that were started here and are not complete.
     """
@@ -42,6 +44,7 @@ class Reachable:
         self.owned = owned
         self.file: Path | None = None
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.ending = False
         self._detach = False
         self._connection: Connection | None = None
         self._stopped = False

@@ -278,6 +278,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling):
         May be called twice. Calls that have not ended are given up.
         """
         self._ended = True
+        self._place.prepare_to_close()
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close()

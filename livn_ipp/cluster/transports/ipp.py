@@ -34,11 +34,10 @@ from livn_ipp.cluster.transports.seats import (
     registered,
 )
 from livn_ipp.cluster.transports.takeover import TakeOver
-from livn_ipp.errors import CallError, ClusterLost
+from livn_ipp.errors import CallError, ClusterLost, LivnError
 
 __all__ = ["IppTransport"]
 
-_PATIENCE = 10.0  # s, for engines to leave what they do
 _SILENCE = 10.0  # s, of a controller on this machine
 _OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
@@ -233,11 +232,15 @@ class IppTransport(ComingAndGoing, TakeOver):
         client, self._client = self._client, None
         if client is None:
             return
-        lives_on = not self._cluster.owned or self._cluster.outlives
-        if lives_on and not self._leaving:
+        busy: set[str] = set()
+        if not self._cluster.ending and not self._leaving:
             with contextlib.suppress(Exception):
-                self._clear_engines(client)
+                busy = self._clear_engines(client)
         client.close()
+        for world in busy if self._cluster.starts_worlds else ():
+            with contextlib.suppress(LivnError):
+                self._cluster.stop_world(world, force=True)
+                self._cluster.start_world()
 
     # What the supervisor asks for and tells, on its own threads
 
@@ -320,17 +323,28 @@ class IppTransport(ComingAndGoing, TakeOver):
                 return True
         return False
 
-    def _clear_engines(self, client: Any) -> None:
-        """Close the environments of engines that live on, whatever they are doing."""
-        leaders = [place.engines[0] for place in self.places]
-        engines = [engine for place in self.places for engine in place.engines]
+    def _clear_engines(self, client: Any) -> set[str]:
+        """Close the environments of engines that live on, whatever they are doing.
+
+        Returns
+        -------
+        set of str
+            The worlds whose engines do not come free.
+        """
         epoch = None if self._handover is None else self._handover.epoch
-        closed = client[engines].apply_async(CLOSE, epoch)
-        deadline = time.monotonic() + _PATIENCE
-        while not closed.ready() and time.monotonic() < deadline:
-            # One stop for each call that was sent ahead.
+        closed = {
+            place: client[list(place.engines)].apply_async(CLOSE, epoch)
+            for place in self.places
+        }
+        deadline = time.monotonic() + self._told().limits.grace
+        while busy := [p for p, answer in closed.items() if not answer.ready()]:
+            if time.monotonic() > deadline:
+                break
+            # One stop for each parcel that was sent ahead.
+            leaders = [place.engines[0] for place in busy]
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
-            closed.wait(0.2)
+            closed[busy[0]].wait(0.1)
+        return {place.world for place in busy}
 
     def _excess(self, world: str, slots: Sequence[int] = ()) -> CallError | None:
         """Tell whether a rank ended its world, as for using too much memory."""
