@@ -8,6 +8,7 @@ configuration, and each parcel of calls before it is sent.
 import base64
 import contextlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Journal", "Past", "Sent"]
+
+_log = logging.getLogger("livn_ipp")
 
 _LONGEST: Final = 1 << 20
 """Bytes of parcels after which those that are settled are left out."""
@@ -232,9 +235,18 @@ class Journal:
         if self._file is None:
             return
         self._past.note(line)
-        self._file.write(_line(line))
-        if self._file.tell() > self._limit:
-            self._rewrite()
+        try:
+            self._file.write(_line(line))
+            if self._file.tell() > self._limit:
+                self._rewrite()
+        except OSError as error:  # calls are worth more than their journal
+            _log.warning(
+                "cannot write the journal %s: %s; what is submitted from now on ends "
+                "with this process",
+                self._path,
+                error,
+            )
+            self.close()
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds what still counts."""
