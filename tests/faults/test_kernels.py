@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from watched import PATIENCE, Watched, until
+from watched import PATIENCE, until
 
 from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.processes import end
@@ -54,13 +54,11 @@ def test_another_kernel_finds_what_the_first_one_left(case, left, record):
     env = DistributedEnv.attach(left)
     record("F16", attached=time.monotonic() - began)
     try:
-        watched = Watched(env, workers=1)
         found = env.recovered[number].result(PATIENCE)
-        again = watched.submit(1000, trial=7).result(PATIENCE)
+        again = env.submit(1000, trial=7).result(PATIENCE)
         assert found.digest() == again.digest()
-        held = watched.submit(lambda run, env: env.comm.allgather(env.weights))
+        held = env.submit(lambda run, env: env.comm.allgather(env.weights))
         assert held.result(PATIENCE) == [{"a": 1}] * 2
-        watched.check()
     finally:
         env.shutdown()
         env.cluster.shutdown()
