@@ -247,7 +247,9 @@ class IppTransport(ComingAndGoing, TakeOver):
     def take_in(self, world: str, slots: Sequence[int]) -> None:
         """Build environments on the ranks of a world."""
         assert self._seating is not None
-        ranks = [rank for rank in self._cluster.ranks() if rank.world == world]
+        ranks = self._cluster.members(world) or [
+            rank for rank in self._cluster.ranks() if rank.world == world
+        ]
         places = topology.workers(ranks, self._subworld_size)
         taken = [replace(p, index=slot) for p, slot in zip(places, slots, strict=True)]
         seats = self._seating.seat(ranks, taken)
