@@ -281,6 +281,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         """
         self._ended = True
         self._close_views()
+        self._place.prepare_to_close()
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close()
