@@ -9,6 +9,8 @@ import subprocess
 import time
 import uuid
 
+import psutil
+
 from livn_ipp.cluster.processes import end, marked
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
@@ -93,7 +95,11 @@ class Slurm:
 
     def __exit__(self, *_):
         with contextlib.suppress(Exception):
-            self.run("scancel", "--user=root", "--full", "--signal=KILL")
+            self.run("scancel", "--user=root")
+            self.background.clear()
+            self.await_jobs(lambda jobs: not jobs)
+        for step in self._steps():  # they would wait for the controller for ever
+            step.kill()
         end(self._mark, grace=2.0, limit=30.0)
         for daemon in self._daemons:
             daemon.wait(10)
@@ -112,7 +118,21 @@ class Slurm:
 
     def processes(self):
         """Its daemons, and what runs in jobs that inherited the mark."""
-        return marked(self._mark)
+        return marked(self._mark) + self._steps()
+
+    def _steps(self):
+        """The parents of jobs, whose variables are overwritten by their title."""
+        return [
+            process
+            for process in psutil.process_iter()
+            if process.name() == "slurmstepd" and self._is_mine(process)
+        ]
+
+    def _is_mine(self, process):
+        with contextlib.suppress(psutil.Error):
+            sockets = process.net_connections("unix")
+            return any(each.laddr.startswith(str(self.directory)) for each in sockets)
+        return False
 
     def jobs(self):
         """States by id of the jobs that have not ended, but for `background`."""
@@ -186,8 +206,11 @@ class Slurm:
 
 
 def _free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nobody listens on, from a range that is not given out by itself."""
+    chosen = []
+    while len(set(chosen)) < count:
+        port = 20000 + secrets.randbelow(10000)
+        with contextlib.suppress(OSError), socket.socket() as trial:
+            trial.bind(("127.0.0.1", port))
+            chosen.append(port)
+    return list(set(chosen))
