@@ -148,10 +148,11 @@ def delayed(cluster, world, prelude):
     command = launcher.command
     count = iter(range(100))
 
-    def command_of(size):
+    def command_of(*arguments):
+        usual = command(*arguments)
         if next(count) != world:
-            return command(size)
-        return ["/bin/sh", "-c", f'{prelude}; exec "$@"', "sh", *command(size)]
+            return usual
+        return ["/bin/sh", "-c", f'{prelude}; exec "$@"', "sh", *usual]
 
     launcher.command = command_of
     return cluster
