@@ -38,7 +38,7 @@ from livn_ipp.errors import CallError, ClusterLost, LivnError
 
 __all__ = ["IppTransport"]
 
-_SILENCE = 10.0  # s, of a controller on this machine
+_SILENCE = 15.0  # s, of a controller on this machine
 _OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
 
