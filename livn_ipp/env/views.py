@@ -77,6 +77,8 @@ class Views(ABC):
         """Let the dashboard show the last state, and watch no more."""
         if self._dashboard is not None:
             self._dashboard.close()
+        if self._telemetry is not None:
+            self._live().ignore(self._telemetry)
         self._dashboard = self._telemetry = None
 
     @property
