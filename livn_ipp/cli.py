@@ -1,7 +1,11 @@
-"""The command line: ``livn-ipp check``, ``demo`` and ``generate``."""
+"""The command line: check, demo and generate; start, stop and worker of a cluster."""
 
+import contextlib
 import importlib.metadata
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +131,129 @@ def generate(
         _draw(path)
     counts = ", ".join(f"{count} {name}" for name, count in spec.counts.items())
     click.echo(f"{path}: {counts}, seed {spec.seed}")
+
+
+@main.command()
+@click.option(
+    "--num-workers", type=click.IntRange(1), help="By default what the cores allow."
+)
+@click.option(
+    "--subworld-size",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="MPI ranks of each worker.",
+)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write the cluster file.",
+)
+@click.option("--cluster-id", help="Name of the cluster; unique by default.")
+@click.option("--detach", is_flag=True, help="Return and leave the cluster running.")
+def start(
+    num_workers: int | None,
+    subworld_size: int,
+    file: Path | None,
+    cluster_id: str | None,
+    detach: bool,
+) -> None:
+    """Start a cluster that notebooks attach to, until Ctrl-C."""
+    from livn_ipp.cluster.launch import Cluster
+
+    cluster = Cluster(
+        num_workers, subworld_size, cluster_id=cluster_id, detach=detach, file=file
+    ).start()
+    try:
+        size = f"{cluster.num_workers} workers x {subworld_size} ranks"
+        click.echo(
+            f"cluster {cluster.cluster_id} runs: {size}\n"
+            f"use it:     cluster = Cluster.from_file({str(cluster.file)!r})\n"
+            f"            env = DistributedEnv(system, cluster=cluster, "
+            f"subworld_size={subworld_size})\n"
+            f"go on:      env = DistributedEnv.attach({str(cluster.file)!r})\n"
+            f"join it:    livn-ipp worker --connect {cluster.file}\n"
+            f"end it:     livn-ipp stop {cluster.file}"
+        )
+        if detach:
+            return
+        _wait_for_the_end(cluster)
+    except BaseException:
+        cluster.stop()
+        raise
+
+
+def _wait_for_the_end(cluster: Any) -> None:
+    with _signals_interrupt():
+        try:
+            while cluster.alive:
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            click.echo("ending the cluster")
+            cluster.stop()
+            return
+    if cluster.file.exists():
+        log = cluster.log_tail("controller")
+        cluster.stop()
+        raise click.ClickException(f"the controller has ended. {log}")
+    cluster.stop()
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def stop(file: Path) -> None:
+    """End the cluster that a cluster FILE tells of."""
+    from livn_ipp.cluster.launch import Cluster
+
+    cluster = Cluster.from_file(file)
+    cluster.shutdown()
+    click.echo(f"cluster {cluster.cluster_id} has ended")
+
+
+@main.command()
+@click.option(
+    "--connect",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The cluster file, or ipyparallel's connection file for engines.",
+)
+@click.option(
+    "--num-ranks",
+    type=click.IntRange(1),
+    help="MPI ranks; by default those of one worker of the cluster.",
+)
+@click.option(
+    "--wait", type=click.FloatRange(0), help="Seconds to wait for the cluster."
+)
+def worker(connect: Path, num_ranks: int | None, wait: float | None) -> None:
+    """Join a running cluster with one more world of ranks, on this machine.
+
+    Waits if the cluster is not there yet. Ends with the cluster, or by Ctrl-C. Exits
+    with code 3 if the cluster refuses it because it runs other software.
+    """
+    from livn_ipp.cluster.join import join
+    from livn_ipp.errors import VersionMismatch
+
+    try:
+        with _signals_interrupt():
+            join(connect, num_ranks, wait, click.echo)
+    except VersionMismatch as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(3)
+    except KeyboardInterrupt:
+        click.echo("left the cluster")
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end things as cleanly as Ctrl-C does."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, signal.default_int_handler) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _spec(source: str | None, changes: dict[str, Any]) -> "CultureSpec":

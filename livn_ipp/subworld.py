@@ -9,7 +9,8 @@ tells all ranks of a wish to stop, of a time limit, and when to say how far they
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -108,6 +109,8 @@ class Subworld:
         Reading of ``time.perf_counter`` after which a vote ends in :class:`Late`.
     telemetry : Telemetry or None
         Who is told how far the simulation is; the same on all ranks.
+    astray : bool
+        Whether this rank raised where the others may be waiting for it without a vote.
 
     Examples
     --------
@@ -125,6 +128,7 @@ class Subworld:
         self.poll: Callable[[], bool] | None = None
         self.deadline: float | None = None
         self.telemetry: Telemetry | None = None
+        self.astray = False
         self._stop = False
         self._mine = np.zeros(1, np.int32)
         self._all = np.zeros(1, np.int32)
@@ -178,6 +182,19 @@ class Subworld:
         if outcome in {State.PUBLISH, State.LATE}:
             telemetry.collect(time, course)
         self._heed(outcome)
+
+    @contextmanager
+    def without_votes(self) -> Iterator[None]:
+        """Do what the ranks do together by other means than votes, or mark a failure.
+
+        A simulator's own collectives cannot be left by one rank alone: if it raises in
+        the block, its peers may never come to the vote that it casts.
+        """
+        try:
+            yield
+        except BaseException:
+            self.astray = self.mpi is not None
+            raise
 
     def fail(self) -> None:
         """Cast the vote this rank owes its peers after it raised."""

@@ -1,4 +1,4 @@
-"""A Slurm of one machine, for the tests of batch jobs; started and ended by them."""
+"""A Slurm on this machine, for the tests of batch jobs; started and ended by them."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.processes import end, marked
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 _PATIENCE = 60.0  # s, for the daemons to find each other
@@ -18,16 +18,15 @@ _CONFIGURATION = """\
 ClusterName=livn
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 AuthType=auth/munge
 AuthInfo=socket={directory}/munge.sock
 CryptoType=crypto/munge
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={directory}/state
-SlurmdSpoolDir={directory}/spool
+SlurmdSpoolDir={directory}/spool.%n
 SlurmctldPidFile={directory}/slurmctld.pid
-SlurmdPidFile={directory}/slurmd.pid
+SlurmdPidFile={directory}/slurmd.%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -42,11 +41,16 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 KillWait=5
 InactiveLimit=0
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} Boards=1 SocketsPerBoard=1 \
-CoresPerSocket={cores} ThreadsPerCore=1 RealMemory=8000 State=UNKNOWN
-PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
-PartitionName=closed Nodes={host} MaxTime=INFINITE State=DOWN
+{nodes}
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=closed Nodes=ALL MaxTime=INFINITE State=DOWN
 """
+
+_NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cores} "
+    "Boards=1 SocketsPerBoard=1 CoresPerSocket={cores} ThreadsPerCore=1 "
+    "RealMemory=8000 State=UNKNOWN"
+)
 
 
 class Unavailable(Exception):
@@ -54,16 +58,21 @@ class Unavailable(Exception):
 
 
 class Slurm:
-    """Munge, a Slurm controller and one node; a context manager.
+    """Munge, a Slurm controller and its nodes; a context manager.
 
-    The node claims more cores than the machine may have, enough for 8 ranks at once.
+    Each node is this machine under another name, and claims more cores than it may
+    have, enough for 8 ranks at once.
     """
 
     cores = 8
 
-    def __init__(self, directory):
+    def __init__(self, directory, nodes=()):
         self.directory = directory
         self._mark = {"LIVN_IPP_TEST_SLURM": uuid.uuid4().hex}
+        self.host = socket.gethostname().partition(".")[0]
+        self.nodes = tuple(nodes) or (self.host,)
+        self.background = set()
+        self._daemons = []
         self.variables = {"SLURM_CONF": str(directory / "slurm.conf"), **self._mark}
 
     def __enter__(self):
@@ -86,6 +95,8 @@ class Slurm:
         with contextlib.suppress(Exception):
             self.run("scancel", "--user=root", "--full", "--signal=KILL")
         end(self._mark, grace=2.0, limit=30.0)
+        for daemon in self._daemons:
+            daemon.wait(10)
 
     def run(self, *command):
         """Run one of Slurm's commands; returns what it prints."""
@@ -99,10 +110,15 @@ class Slurm:
         assert answer.returncode == 0, (command, answer.stdout, answer.stderr)
         return answer.stdout
 
+    def processes(self):
+        """Its daemons, and what runs in jobs that inherited the mark."""
+        return marked(self._mark)
+
     def jobs(self):
-        """States by id of the jobs that have not ended."""
+        """States by id of the jobs that have not ended, but for `background`."""
         lines = self.run("squeue", "--noheader", "--format=%i %T").splitlines()
-        return dict(line.split() for line in lines)
+        states = dict(line.split() for line in lines)
+        return {job: states[job] for job in states if job not in self.background}
 
     def await_jobs(self, wanted, seconds=30.0):
         """Wait until the states, by id, are as a function wants them."""
@@ -113,20 +129,22 @@ class Slurm:
         return found
 
     def _start(self, environment):
-        for name in ("state", "spool"):
-            (self.directory / name).mkdir(parents=True)
+        (self.directory / "state").mkdir(parents=True)
         self.directory.chmod(0o755)
         key = self.directory / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        controller_port, node_port = _free_ports(2)
+        controller_port, *node_ports = _free_ports(1 + len(self.nodes))
+        nodes = [
+            _NODE.format(name=name, host=self.host, port=port, cores=self.cores)
+            for name, port in zip(self.nodes, node_ports, strict=True)
+        ]
         (self.directory / "slurm.conf").write_text(
             _CONFIGURATION.format(
-                host=socket.gethostname().partition(".")[0],
+                host=self.host,
                 directory=self.directory,
                 controller_port=controller_port,
-                node_port=node_port,
-                cores=self.cores,
+                nodes="\n".join(nodes),
             )
         )
         munge = [
@@ -134,9 +152,10 @@ class Slurm:
             *(f"--key-file={key}", f"--socket={self.directory / 'munge.sock'}"),
             *(f"--{kind}-file={self.directory / kind}" for kind in ("pid", "seed")),
         ]
-        for command in (munge, ["slurmctld", "-D", "-c"], ["slurmd", "-D", "-c"]):
+        nodes = [["slurmd", "-D", "-c", "-N", name] for name in self.nodes]
+        for command in (munge, ["slurmctld", "-D", "-c"], *nodes):
             with (self.directory / f"{command[0]}.log").open("ab") as log:
-                subprocess.Popen(
+                daemon = subprocess.Popen(
                     command,
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -144,13 +163,16 @@ class Slurm:
                     stderr=log,
                     start_new_session=True,
                 )
-        self._await_idle()
+            self._daemons.append(daemon)
+        self.await_idle()
 
-    def _await_idle(self):
+    def await_idle(self):
+        """Wait until all nodes take jobs."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                if "idle" in self.run("sinfo", "--noheader", "--format=%t"):
+                said = self.run("sinfo", "--noheader", "--Node", "--format=%t")
+                if set(said.split()) <= {"idle", "mix", "alloc"}:
                     return
             if time.monotonic() > deadline:
                 raise Unavailable(f"Slurm did not come up: {self._logs()}")

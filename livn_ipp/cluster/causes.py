@@ -64,6 +64,11 @@ def cause(
     >>> cause("", 3, {})
     'a rank ended with exit code 3'
     """
+    for words in last_words(log):
+        if words["kind"] == "left":
+            return f"rank {words['rank']} was told to end in a call, as by h.quit()"
+        if words["kind"] == "memory":
+            return f"rank {words['rank']} used more memory than memory_limit allows"
     if found := _ABORT.search(log):
         return f"rank {found[1]} called MPI_Abort({found[2]})"
     if found := _MPICH_ABORT.search(log):

@@ -5,7 +5,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from livn_ipp.cluster.probe import ask, registered
@@ -60,6 +60,8 @@ class Connection:
         Name of the cluster.
     client
         The user's client, if there is one; it is not closed with the others.
+    known
+        Ranks that need not be asked, as they may be busy.
 
     Raises
     ------
@@ -68,13 +70,17 @@ class Connection:
     """
 
     def __init__(
-        self, information: dict[str, Any], cluster_id: str, client: Any = None
+        self,
+        information: dict[str, Any],
+        cluster_id: str,
+        client: Any = None,
+        known: Iterable[Rank] = (),
     ) -> None:
         self._information = information
         self._cluster_id = cluster_id or "(default)"
         self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed = False
-        self._known: dict[str, Rank] = {}
+        self._known: dict[str, Rank] = {rank.uuid: rank for rank in known}
         self._lock = threading.Lock()
         self._user = client
         self._own = self.open()  # apart from the user's, which they may close
@@ -118,6 +124,13 @@ class Connection:
         except OSError as error:
             raise self._unanswered(str(error)) from error
         if self._information.get("ssh"):
+            if self._information.get("curve_serverkey"):
+                raise ConfigError(
+                    f"ipyparallel's own ssh tunnels (sshserver=) do not carry the "
+                    f"encryption of cluster {self._cluster_id}, so nothing would ever "
+                    f"arrive. Forward the ports in its connection file by `ssh -L`, "
+                    f"each to the same number, and leave sshserver out"
+                )
             return
         answer = greet(self._information, _GREETING_TIMEOUT)
         if answer == "refused":
@@ -148,6 +161,15 @@ class Connection:
             if self._user is None:
                 self._user = self.open()
             return self._user
+
+    def on_registration(self, note: Callable[[], None]) -> None:
+        """Have a function called, on a thread of its own, when an engine registers."""
+
+        def registered(event: dict[str, Any]) -> None:
+            if event.get("event") == "register":
+                note()
+
+        self._own._registration_callbacks.append(registered)  # noqa: SLF001 - the only way
 
     def activate(self) -> None:
         """Make ``%%px`` use the user's client; does nothing outside IPython."""

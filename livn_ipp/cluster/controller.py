@@ -147,7 +147,7 @@ class Controller(Board):
             case WorkerAbandoned():
                 self._last_loss = f"worker {event.worker}: {event.reason}"
                 self._expected.discard(event.worker)
-                self._drop_pinned(event.worker)
+                self._drop_pinned(event.worker, f"no replacement: {event.reason}")
             case WorkerStuck():
                 self._replace_stuck(event)
             case DrainWorkers():
@@ -295,11 +295,11 @@ class Controller(Board):
         else:
             heapq.heappush(self._retries.setdefault(pin, []), call.rank)
 
-    def _drop_pinned(self, index: int) -> None:
+    def _drop_pinned(self, index: int, why: str = "") -> None:
         """End the calls that only a worker may run that takes no more."""
         for call in self._unqueue(("worker", index)):
             if not call.ended:
-                self._reject(call, outcomes.lost(call, index))
+                self._reject(call, outcomes.lost(call, index, why))
 
     def _unqueue(self, pin: Pin) -> list[Call]:
         """Take the calls that only one may run off their queues."""

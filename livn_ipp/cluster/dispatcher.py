@@ -67,6 +67,9 @@ class Listener(Protocol):
     def abandoned(self, worker: int, reason: str) -> None:
         """Hear that a worker that was expected will not come."""
 
+    def drain(self, *workers: int) -> None:
+        """Hear that workers are to end what they run, and then to be released."""
+
     def collapsed(self, reason: str) -> None:
         """Hear that no worker can be reached any more, and none will come."""
 

@@ -8,16 +8,20 @@ configuration, and each parcel of calls before it is sent.
 import base64
 import contextlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.cluster_file import write_private
+from livn_ipp.cluster.cluster_file import check_trusted, write_private
+from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Journal", "Past", "Sent"]
+
+_log = logging.getLogger("livn_ipp")
 
 _LONGEST: Final = 1 << 20
 """Bytes of parcels after which those that are settled are left out."""
@@ -58,6 +62,8 @@ class Past:
         The config log.
     worlds
         The slots that the workers of each world fill.
+    ranks
+        The ranks of each world: busy ones could not tell.
     sent
         Parcels that were not acknowledged, by number.
     last_call, last_parcel
@@ -69,6 +75,7 @@ class Past:
     owner: dict[str, Any] = field(default_factory=dict)
     log: list[wire.Entry] = field(default_factory=list)
     worlds: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ranks: dict[str, tuple[Rank, ...]] = field(default_factory=dict)
     sent: dict[int, Sent] = field(default_factory=dict)
     last_call: int = 0
     last_parcel: int = -1
@@ -86,9 +93,11 @@ class Past:
             self.last_parcel = max(self.last_parcel, sent.parcel)
             self.last_call = max(self.last_call, *sent.calls, 0)
         elif "world" in line:
-            self.worlds[line["world"]] = tuple(line["slots"])
-            if not line["slots"]:
-                del self.worlds[line["world"]]
+            self.worlds.pop(line["world"], None)
+            self.ranks.pop(line["world"], None)
+            if line["slots"]:
+                self.worlds[line["world"]] = tuple(line["slots"])
+                self.ranks[line["world"]] = tuple(Rank(**r) for r in line["ranks"])
         elif "owner" in line:
             self.owner = line["owner"]
         elif "last" in line:
@@ -151,11 +160,14 @@ class Journal:
             If there is none, or no complete one.
         """
         try:
+            check_trusted(path)
             lines = _lines(path.read_bytes())
             first = next(lines)
             past = Past(first["subworld_size"], _frames(first["factory"]))
             for line in lines:
                 past.note(line)
+        except ConfigError:
+            raise
         except FileNotFoundError as error:
             raise ConfigError(
                 f"there is no journal {path}: no DistributedEnv runs on this cluster. "
@@ -172,9 +184,11 @@ class Journal:
         """Write down that a setter was applied by all ranks."""
         self._write({"set": method, "arguments": _texts(arguments)})
 
-    def seated(self, world: str, slots: Iterable[int]) -> None:
+    def seated(
+        self, world: str, slots: Sequence[int], ranks: Iterable[Rank] = ()
+    ) -> None:
         """Write down which slots the workers of a world fill; none if it is gone."""
-        self._write({"world": world, "slots": list(slots)})
+        self._write(_world(world, slots, ranks))
 
     def sends(
         self, parcel: int, worker: int, calls: Iterable[int], acknowledged: int
@@ -221,9 +235,18 @@ class Journal:
         if self._file is None:
             return
         self._past.note(line)
-        self._file.write(_line(line))
-        if self._file.tell() > self._limit:
-            self._rewrite()
+        try:
+            self._file.write(_line(line))
+            if self._file.tell() > self._limit:
+                self._rewrite()
+        except OSError as error:  # calls are worth more than their journal
+            _log.warning(
+                "cannot write the journal %s: %s; what is submitted from now on ends "
+                "with this process",
+                self._path,
+                error,
+            )
+            self.close()
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds what still counts."""
@@ -238,7 +261,7 @@ class Journal:
             for each in past.log
         ]
         lines += [
-            {"world": world, "slots": list(slots)}
+            _world(world, slots, past.ranks[world])
             for world, slots in past.worlds.items()
         ]
         lines += [
@@ -255,6 +278,11 @@ class Journal:
         write_private(self._path, b"".join(map(_line, lines)))
         self._file = self._path.open("ab", buffering=0)
         self._limit = self._file.tell() + _LONGEST
+
+
+def _world(world: str, slots: Sequence[int], ranks: Iterable[Rank]) -> dict[str, Any]:
+    told = [asdict(rank) for rank in ranks]
+    return {"world": world, "slots": list(slots), "ranks": told}
 
 
 def _line(content: dict[str, Any]) -> bytes:

@@ -7,12 +7,12 @@ import platform
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
-from livn_ipp.cluster.causes import cause, last_words
+from livn_ipp.cluster.arrivals import Arrivals
 from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
@@ -25,16 +25,15 @@ from livn_ipp.cluster.profile import (
     profile_directory,
     read_connection,
 )
-from livn_ipp.cluster.reachable import Reachable
 from livn_ipp.cluster.security import checked_interface
 from livn_ipp.cluster.shape import Shape
-from livn_ipp.cluster.waiting import Waiting
-from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
+from livn_ipp.cluster.worlds import Worlds
+from livn_ipp.errors import ClusterLost, ConfigError
 
 __all__ = ["Cluster"]
 
 
-class Cluster(Reachable):
+class Cluster(Worlds):
     """The MPI ranks that workers are made of, each an ipyparallel engine.
 
     Nothing starts before :meth:`start`, or before the cluster is used as a context
@@ -71,6 +70,9 @@ class Cluster(Reachable):
     start_timeout
         Seconds that controller and ranks have to come up; the time that jobs wait in
         a queue does not count.
+    min_workers
+        Workers to begin with: the others may come later, or not at all. By default all
+        have to come.
     detach
         Leave the cluster running when this process ends; find it again by
         :meth:`from_file`. Otherwise it ends with this process, even if that is killed.
@@ -99,6 +101,7 @@ class Cluster(Reachable):
         mpi_args: Sequence[str] = (),
         interface: str | None = None,
         start_timeout: float = 120.0,
+        min_workers: int | None = None,
         detach: bool = False,
         file: str | Path | None = None,
     ) -> None:
@@ -108,19 +111,17 @@ class Cluster(Reachable):
                 f"launcher={launcher!r} needs num_workers: this machine's cores do not "
                 f"tell how many there should be elsewhere"
             )
-        self._shape = Shape.of(num_workers, subworld_size, workers_per_world)
+        shape = Shape.of(num_workers, subworld_size, workers_per_world)
+        self._min_worlds = shape.worlds_of(min_workers)
         name = checked_id(cluster_id or f"livn-{uuid.uuid4().hex[:8]}")
-        super().__init__(name, subworld_size, owned=True)
+        super().__init__(name, shape, start_timeout)
         self._interface = interface and checked_interface(interface)
         self._profile = profile
         self._detach = detach
         self._wanted_file = None if file is None else Path(file).absolute()
         self._started_by = (launcher, tuple(mpi_args), dict(launcher_options or {}))
-        self._start_timeout = start_timeout
-        self._processes: OwnedProcesses | None = None
         self._finalizer: Any = None
-        self._members: dict[str, tuple[topology.Rank, ...]] = {}
-        self._world_names = (f"w{number}" for number in itertools.count())
+        self._arrivals: Arrivals | None = None
 
     @classmethod
     def attach(
@@ -173,9 +174,7 @@ class Cluster(Reachable):
             information = read_connection(directory, self.cluster_id)
         try:
             self._connection = Connection(information, self.cluster_id, client)
-            self._connection.await_complete(time.monotonic() + start_timeout)
-            topology.check_versions(self.ranks(), software())
-            self._connection.activate()
+            self._find(start_timeout)
         except BaseException:
             self.stop()
             raise
@@ -210,6 +209,12 @@ class Cluster(Reachable):
         path = Path(file).absolute()
         told = ClusterFile.read(path)
         if not listens(dict(told.client)):
+            if told.host != platform.node():
+                raise ClusterLost(
+                    f"The controller of {told.describe()} cannot be reached from "
+                    f"{platform.node()}: it has ended, or listens to nobody else. "
+                    f"Cluster(..., interface='*') lets it listen to all"
+                )
             raise ClusterLost(
                 f"The controller of {told.describe()} has ended; {path} is a leftover. "
                 f"Remove it and start another cluster"
@@ -222,24 +227,39 @@ class Cluster(Reachable):
             launcher_options=told.options or None,
             mpi_args=told.arguments,
             cluster_id=told.cluster_id,
-            start_timeout=start_timeout,
             file=path,
         )
         self.owned, self.file = False, path
         try:
-            self._connection = Connection(dict(told.client), self.cluster_id)
-            self._connection.await_complete(time.monotonic() + start_timeout)
-            topology.check_versions(self.ranks(), software())
+            self._connection = Connection(
+                dict(told.client), self.cluster_id, known=self._remembered()
+            )
+            self._find(start_timeout)
             if told.host == platform.node():
                 self._adopt(told)
-            self._connection.activate()
         except BaseException:
             self.stop()
             raise
         return self
 
+    def _find(self, timeout: float) -> None:
+        """Take in the ranks that are there."""
+        connection = self._connected()
+        connection.await_complete(time.monotonic() + timeout)
+        ranks = connection.ranks()
+        topology.check_versions(ranks, software())
+        self._members |= topology.worlds(ranks)
+        self._arrivals = Arrivals(self, connection)
+        connection.activate()
+
+    def _remembered(self) -> list[topology.Rank]:
+        try:
+            ranks = self.past().ranks
+        except ConfigError:  # no environment was ever built
+            return []
+        return [rank for members in ranks.values() for rank in members]
+
     def _adopt(self, told: ClusterFile) -> None:
-        self._members |= self.worlds
         self._processes = OwnedProcesses(
             self.cluster_id,
             Path(told.profile_dir),
@@ -315,8 +335,12 @@ class Cluster(Reachable):
             names = [self.launch_world() for _ in range(self._shape.num_worlds)]
             information = read_connection(directory, self.cluster_id)
             self._connection = Connection(information, self.cluster_id)
-            self._await_worlds(names, deadline, tell=True)
+            if self._min_worlds is None:
+                self._await_worlds(names, deadline, tell=True)
+            else:
+                self._await_some(names, deadline, self._min_worlds)
             topology.check_versions(self.ranks(), software())
+            self._arrivals = Arrivals(self, self._connection)
             self._connection.activate()
             self._write_file(directory)
         except BaseException:
@@ -330,6 +354,8 @@ class Cluster(Reachable):
         May be called at any time, also after a start that failed, and again.
         """
         self._stopped = True
+        if self._arrivals is not None:
+            self._arrivals.close()
         if self._connection is not None:
             self._connection.close()
         if self._processes is not None and self.owned:
@@ -359,11 +385,6 @@ class Cluster(Reachable):
         self.stop()
 
     @property
-    def num_workers(self) -> int:
-        """How many workers were asked for; of an attached cluster, how many it has."""
-        return self._shape.num_workers if self.owned else super().num_workers
-
-    @property
     def alive(self) -> bool:
         """Whether its controller runs; cheap enough to look at every second."""
         if self._stopped or self._connection is None:
@@ -371,190 +392,3 @@ class Cluster(Reachable):
         if self._processes is not None and self.owned:
             return self._processes.controller_runs
         return self._connection.answers
-
-    def start_world(self) -> str:
-        """Start one more world, as large as the others, and wait for its ranks.
-
-        Returns
-        -------
-        str
-            Name of the world.
-
-        Raises
-        ------
-        PreflightError
-            If it does not come up; it is ended then.
-        """
-        name = self.launch_world()
-        try:
-            self.await_world(name)
-        except BaseException:
-            with contextlib.suppress(ConfigError):
-                self.stop_world(name)
-            raise
-        return name
-
-    def launch_world(self) -> str:
-        """Start one more world, as large as the others; returns its name at once."""
-        name = next(self._world_names)
-        self._own().start_world(name, self._shape.world_size)
-        return name
-
-    def await_world(self, name: str) -> None:
-        """Wait for the ranks of a world that was launched.
-
-        Parameters
-        ----------
-        name
-            Name of the world; it is left as it is, whatever is wrong with it.
-
-        Raises
-        ------
-        PreflightError
-            If it does not come up.
-        VersionMismatch
-            If its ranks run other software than this process.
-        """
-        self._await_worlds([name])
-        topology.check_versions(self._members[name], software())
-
-    def stop_world(self, name: str, *, force: bool = False) -> None:
-        """End one MPI job and all its processes, by force if need be.
-
-        Parameters
-        ----------
-        name
-            Name of the world; a ConfigError tells which there are.
-        force
-            Whether to do without asking first.
-        """
-        self._own().end_world(name, force=force)
-        self._ended_worlds.add(name)
-
-    def members(self, world: str) -> tuple[topology.Rank, ...]:
-        """Tell the ranks of a world that was started here, whether or not they live."""
-        return self._members.get(world, ())
-
-    @property
-    def jobs(self) -> dict[str, str]:
-        """Ids of the batch system's jobs by world; empty if there are none."""
-        worlds = {} if self._processes is None else self._processes.worlds
-        return {name: each.job for name, each in worlds.items() if each.job}
-
-    @property
-    def status(self) -> dict[str, str]:
-        """What each world that was started here does, as "job 17 pending (Priority)".
-
-        Batch systems are not asked for this, so what they said may be 30 s old.
-        """
-        worlds = {} if self._processes is None else self._processes.worlds
-        return {name: each.status for name, each in worlds.items()}
-
-    @property
-    def world_size(self) -> int:
-        """Ranks of each world that it starts."""
-        return self._shape.world_size
-
-    @property
-    def starts_worlds(self) -> bool:
-        """Whether it can start further worlds."""
-        return self._processes is not None and not self._stopped
-
-    def exit_code(self, world: str) -> int | None:
-        """Tell how a world ended by itself.
-
-        Parameters
-        ----------
-        world
-            Its name.
-
-        Returns
-        -------
-        int or None
-            Its launcher's exit code; None if it runs or was not started here.
-        """
-        return None if self._processes is None else self._processes.exit_code(world)
-
-    def why_ended(self, world: str, struck: Collection[int] = ()) -> str:
-        """Tell which rank of a world ended first, and how.
-
-        Parameters
-        ----------
-        world
-            Its name.
-        struck
-            Ranks that were killed since, because the world was lost.
-
-        Returns
-        -------
-        str
-            In plain words, as "rank 1 was killed by signal 9 (killed)"; empty if that
-            is not known (yet), as while it runs or if it was not started here.
-        """
-        if self._processes is None:
-            return ""
-        log = self._processes.recent_log(world)
-        pids = {rank.pid: rank.rank for rank in self.members(world)}
-        process = self._processes.worlds.get(world)
-        if process is not None and (why := process.why):
-            return why
-        why = cause(log, self.exit_code(world), pids, struck)
-        return f"{why} (job {process.job})" if why and process and process.job else why
-
-    def last_words(self, world: str) -> list[dict[str, Any]]:
-        """Read what ranks of a world wrote before they ended themselves.
-
-        Parameters
-        ----------
-        world
-            Its name.
-
-        Returns
-        -------
-        list of dict
-            As :func:`livn_ipp.cluster.causes.last_words` reads them.
-        """
-        if self._processes is None:
-            return []
-        return last_words(self._processes.recent_log(world))
-
-    def log_tail(self, world: str | None = None, lines: int = 30) -> str:
-        """Read the end of the logs of a cluster that this process started.
-
-        Parameters
-        ----------
-        world
-            Name of a world, or "controller"; all by default.
-        lines
-            Lines per log.
-
-        Returns
-        -------
-        str
-            Empty if there is no log.
-        """
-        if self._processes is None:
-            return ""
-        return self._processes.log_tail(world, lines)
-
-    def _own(self) -> OwnedProcesses:
-        if self._processes is None or self._stopped:
-            raise ConfigError(
-                f"{self!r} is not a running cluster that this process started, so its "
-                f"worlds are not for it to start or stop"
-            )
-        return self._processes
-
-    def _await_worlds(
-        self, names: list[str], deadline: float | None = None, *, tell: bool = False
-    ) -> None:
-        processes = self._own()
-        size = self._shape.world_size
-        watch = Waiting(processes, names, self._start_timeout, deadline, tell=tell)
-        if not self._connected().await_worlds(names, size, watch):
-            raise PreflightError(
-                f"Not all engines registered within {self._start_timeout:g} s. "
-                f"{processes.log_tail(None, 30)}"
-            )
-        ours = (rank for rank in self.ranks() if rank.world in names)
-        self._members |= topology.worlds(ours)

@@ -31,10 +31,14 @@ def error_of(answer: wire.Failed, worker: int) -> CallError:
     return call_error(answer.failures, worker)
 
 
-def lost(call: Call, worker: int) -> WorkerLost:
-    """Build the error of a call that lost too many workers, or its only one."""
+def lost(call: Call, worker: int, why: str = "") -> WorkerLost:
+    """Build the error of a call that lost too many workers, or its only one.
+
+    `why` tells for what reason nobody takes that one's place.
+    """
     attempts = tuple(call.attempts)
-    history = "; ".join(attempts) or f"worker {worker} is gone"
+    told = "; ".join(text for text in (*attempts, why) if text)
+    history = told or f"worker {worker} is gone"
     error = WorkerLost(
         f"call {call.request.id} was lost with its worker ({history}); "
         "look at the worker's log with cluster.log_tail()",

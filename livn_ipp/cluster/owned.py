@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import sys
 import threading
@@ -30,6 +31,7 @@ _CONTROLLER_ARGUMENTS = (
     "--HeartMonitor.max_heartmonitor_misses=5",
 )
 
+_TAKEN = re.compile(r"Address already in use.*")
 _GRACE = 3.0  # s, between asking and forcing
 _RECENT = 1 << 16  # bytes
 _FORCED_GRACE = 0.3  # s, in which nannies tell the hub
@@ -190,6 +192,7 @@ class OwnedProcesses:
             If the cluster was stopped meanwhile.
         """
         self._refuse_if_ended()
+        self._refuse_if_a_port_is_taken()
         for name, process in (
             ("controller", self._controller),
             *((name, self._world(name)) for name in worlds),
@@ -201,6 +204,16 @@ class OwnedProcesses:
                     f"{' '.join(process.command)}\n"
                     f"and its log ends:\n{tail(process.log) or '(empty)'}"
                 )
+
+    def _refuse_if_a_port_is_taken(self) -> None:
+        # Not all parts of a controller that miss their port end it.
+        if taken := _TAKEN.search(self.recent_log("controller")):
+            raise PreflightError(
+                f"Another program has the port that the controller wants: {taken[0]}. "
+                f"End that program, or choose other ports (IPController.ports) in "
+                f"{self.profile_dir / 'ipcontroller_config.py'}; without that setting "
+                f"free ones are found"
+            )
 
     def _world(self, name: str) -> WorldProcess:
         process = self._worlds.get(name)

@@ -33,6 +33,10 @@ class Reachable(Shown):
         :meth:`livn_ipp.cluster.launch.Cluster.from_file`.
     users : set
         The transports that use its workers.
+    ending : bool
+        Whether it is about to be stopped, so that no worker need be made free.
+    launching : set
+        Names of worlds that were started here and are not complete.
     """
 
     def __init__(self, cluster_id: str, subworld_size: int, *, owned: bool) -> None:
@@ -41,10 +45,13 @@ class Reachable(Shown):
         self.owned = owned
         self.file: Path | None = None
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.ending = False
         self._detach = False
         self._connection: Connection | None = None
         self._stopped = False
         self._ended_worlds: set[str] = set()
+        self.launching: set[str] = set()
+        self._members: dict[str, tuple[Rank, ...]] = {}
 
     @property
     def outlives(self) -> bool:
@@ -109,8 +116,13 @@ class Reachable(Shown):
             If the cluster is gone or an engine does not answer.
         """
         found = self._connected().ranks()
-        # The hub may take a moment to notice that a world was ended.
-        return tuple(rank for rank in found if rank.world not in self._ended_worlds)
+        # The hub may take a moment to notice that a world was ended; and whoever comes
+        # by itself is looked at first.
+        return tuple(
+            rank
+            for rank in found
+            if rank.world in self._members and rank.world not in self._ended_worlds
+        )
 
     @property
     def worlds(self) -> dict[str, tuple[Rank, ...]]:

@@ -22,6 +22,8 @@ __all__ = ["Kept", "Results", "check_size"]
 
 _HARMLESS: Final = 64 << 20
 """Bytes of a result for which nobody needs to look at the memory."""
+_LIGHT: Final = 512
+"""Bytes of a result that weighs less than its future; they are not counted."""
 _COPIES: Final = 3
 """Of a result, on its way from the rank that has it to who reads it."""
 
@@ -68,10 +70,6 @@ def check_size(size: int, limit: int | None) -> None:
 
 def _volume(size: float) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
-
-
-_LIGHT: Final = 512
-"""Bytes of a result that weighs less than its future; they are not counted."""
 
 
 class Results:
@@ -229,7 +227,7 @@ class _OnDisk(Kept):
 
     def drop(self) -> None:
         scratch, self._scratch = self._scratch, None
-        if scratch is not None:
+        if scratch is not None and scratch.mine:
             with contextlib.suppress(OSError):
                 self._path.unlink()
 

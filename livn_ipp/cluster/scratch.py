@@ -73,7 +73,13 @@ class Scratch:
                 _remove_tree(self.path)
                 raise
         self._names = itertools.count()
-        self._finalizer = weakref.finalize(self, _give_up, self.path, lock, os.getpid())
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _give_up, self.path, lock, self._owner)
+
+    @property
+    def mine(self) -> bool:
+        """Whether this process is the owner, and no fork of it."""
+        return os.getpid() == self._owner
 
     def new(self) -> Path:
         """Name a file that does not exist yet."""

@@ -115,7 +115,7 @@ def greet(
         deadline = time.monotonic() + timeout
         with dealer.get_monitor_socket() as monitor:
             dealer.connect(disambiguate_url(url, information.get("location")))
-            while monitor.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            while monitor.poll(max(0, int((deadline - time.monotonic()) * 1000))):
                 event = zmq.Event(recv_monitor_message(monitor)["event"])
                 if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                     return "welcome"

@@ -75,6 +75,33 @@ class Shape:
             )
         return cls(num_workers, subworld_size, workers_per_world)
 
+    def worlds_of(self, min_workers: int | None) -> int | None:
+        """Count the worlds that so many workers need; None for None.
+
+        Raises
+        ------
+        ConfigError
+            If they are not whole worlds, or more than there are.
+
+        Examples
+        --------
+        >>> Shape.of(6, 1, 2).worlds_of(4)
+        2
+        """
+        if min_workers is None:
+            return None
+        check_count("min_workers", min_workers)
+        if min_workers > self.num_workers:
+            raise ConfigError(
+                f"min_workers={min_workers} is more than num_workers={self.num_workers}"
+            )
+        if min_workers % self.workers_per_world:
+            raise ConfigError(
+                f"min_workers={min_workers} is no multiple of workers_per_world="
+                f"{self.workers_per_world}: the workers of a world come together"
+            )
+        return min_workers // self.workers_per_world
+
     @property
     def num_worlds(self) -> int:
         """MPI jobs."""

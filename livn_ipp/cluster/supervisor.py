@@ -84,6 +84,13 @@ class Supervisor:
         with self._lock:
             return self._fleet.worlds
 
+    @property
+    def slots(self) -> dict[int, str]:
+        """The world that fills each slot; empty for those that one is on its way to."""
+        with self._lock:
+            filled = {s: w for w, slots in self._fleet.worlds.items() for s in slots}
+            return filled | dict.fromkeys(self._fleet.expected, "")
+
     def settle(self, world: str, slots: Sequence[int]) -> None:
         """Take in a world whose workers are ready."""
         with self._lock:
@@ -128,13 +135,13 @@ class Supervisor:
         """Start one more world; returns the slots of its workers at once."""
         with self._lock:
             orders = self._fleet.add(workers, time.monotonic())
-        self._spawn("livn_ipp starts a world", lambda: self._carry_out(orders))
+        self._spawn("livn_ipp starts a world", lambda: self._begin(orders))
         return tuple(slot for o in orders if isinstance(o, Start) for slot in o.slots)
 
-    def welcome(self, world: str, workers: int) -> tuple[int, ...]:
-        """Use a world that nobody here ordered; if it is lost, that is for good.
-
-        Returns at once.
+    def welcome(
+        self, world: str, workers: int, *, guest: bool = True
+    ) -> tuple[int, ...]:
+        """Use a world that was not ordered; returns at once.
 
         Parameters
         ----------
@@ -142,6 +149,8 @@ class Supervisor:
             Its name; it is complete.
         workers
             How many slots it fills.
+        guest
+            Whether it came from elsewhere: if it is lost, that is for good.
 
         Returns
         -------
@@ -149,7 +158,8 @@ class Supervisor:
             The slots of its workers.
         """
         with self._lock:
-            self._guests.add(world)
+            if guest:
+                self._guests.add(world)
             self._starting.add(world)
             orders = self._fleet.add(workers, time.monotonic())
         order = next(order for order in orders if isinstance(order, Start))
@@ -224,7 +234,7 @@ class Supervisor:
         hung: bool,
         orders: list[Order],
     ) -> None:
-        with self._turn(slots[0]):
+        with self._turn(slots, orders):
             if hung:
                 self._crew.strike(world, hung=True)
             else:
@@ -234,10 +244,15 @@ class Supervisor:
             self._crew.lost(world, slots, reason, replaced=bool(orders))
             self._carry_out(orders)
 
-    def _turn(self, slot: int) -> threading.Lock:
+    def _begin(self, orders: Sequence[Order]) -> None:
+        with self._turn((), orders):
+            self._carry_out(orders)
+
+    def _turn(self, slots: Sequence[int], orders: Sequence[Order]) -> threading.Lock:
         # So that what is told of a slot comes in order: it joined, then it was lost.
+        starts = [order.slots[0] for order in orders if isinstance(order, Start)]
         with self._lock:
-            return self._turns.setdefault(slot, threading.Lock())
+            return self._turns.setdefault((*starts, *slots)[0], threading.Lock())
 
     def _cause(self, world: str) -> str:
         if not self._cluster.starts_worlds:
@@ -298,6 +313,10 @@ class Supervisor:
         self._carry_out(orders)
 
     def _admit(self, order: Start, world: str) -> None:
+        with self._turn((), [order]):
+            self._take_in_guest(order, world)
+
+    def _take_in_guest(self, order: Start, world: str) -> None:
         try:
             self._crew.take_in(world, order.slots)
             orders = self._ready(order.berth, world)

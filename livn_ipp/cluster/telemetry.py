@@ -22,6 +22,10 @@ __all__ = ["Telemetry"]
 
 INTERVAL: Final = 0.2
 """Seconds between publications; a viewer sees no more."""
+LONGEST_INTERVAL: Final = 1.0
+"""Seconds between them where they are slow, as on a machine with too much to do."""
+_SHARE: Final = 0.01
+"""Of the time of a run that publications may take."""
 MOST_SPIKES: Final = 20_000
 """In one publication for views."""
 
@@ -65,6 +69,7 @@ class Telemetry:
         self._time = 0.0
         self._began = 0.0
         self._published = -math.inf
+        self._interval = INTERVAL
         self._last_words: list[wire.Progress] = []
 
     # The worker's side
@@ -103,10 +108,11 @@ class Telemetry:
         self._follow(course)
         if call.stream and time >= course.end:
             return True
-        return self._clock() - self._published >= INTERVAL
+        return self._clock() - self._published >= self._interval
 
     def collect(self, time: float, course: Course) -> None:
         """Gather what is new from all ranks and publish it. Collective."""
+        began = self._clock()
         self._follow(course)
         self._time = time
         part, mpi = None, self._subworld.mpi
@@ -117,6 +123,7 @@ class Telemetry:
             parts = [part] if mpi is None else mpi.gather(part)
         if parts is not None and self._call is not None:
             self._publish_parts(self._call, [part for part in parts if part])
+        self._learn_cost(self._clock() - began)
 
     def report(self, time: float) -> None:
         """Publish the biological time (ms) if that is due, from the leader alone."""
@@ -126,7 +133,7 @@ class Telemetry:
     def alive(self) -> None:
         """Publish a sign of life if there was none for some time."""
         # The ends of chunks, which have more to say, are given the time to come first.
-        self._speak(2 * INTERVAL)
+        self._speak(2 * self._interval)
 
     # Inside
 
@@ -139,6 +146,10 @@ class Telemetry:
     def _follow(self, course: Course) -> None:
         if course is not self._course:
             self._course, self._streamed, self._count = course, [], 0
+
+    def _learn_cost(self, seconds: float) -> None:
+        fair = min(max(seconds / _SHARE, INTERVAL), LONGEST_INTERVAL)
+        self._interval = 0.7 * self._interval + 0.3 * fair
 
     def _part(self, course: Course) -> _Part:
         spikes = course.news()

@@ -18,6 +18,7 @@ import cloudpickle
 import numpy as np
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.departure import before_the_end, leave, vote_or_leave
 from livn_ipp.cluster.limits import Limits
 from livn_ipp.cluster.memory import MemoryWatch
 from livn_ipp.cluster.results import check_size
@@ -47,6 +48,8 @@ class Worker:
         The ranks that simulate together.
     limits
         Those on memory are kept here.
+    world_rank
+        This process's rank in its world.
 
     Attributes
     ----------
@@ -59,12 +62,20 @@ class Worker:
         of them failed half way.
     succession : Succession or None
         Whom the worker obeys, where it may outlive its controller.
+    busy : bool
+        Whether a parcel is being served.
     """
 
     def __init__(
-        self, factory: EnvFactory, subworld: Subworld, limits: Limits | None = None
+        self,
+        factory: EnvFactory,
+        subworld: Subworld,
+        limits: Limits | None = None,
+        world_rank: int = 0,
     ) -> None:
         self.subworld = subworld
+        self.world_rank = world_rank
+        self.busy = False
         self.limits = limits or Limits()
         self.env: Any = None
         self.telemetry = subworld.telemetry = Telemetry(subworld)
@@ -77,10 +88,10 @@ class Worker:
         self._session: int | None = None
         self._state: Any = None
 
-    def watch_memory(self, rank: int) -> None:
-        """Keep this process, a rank of its world, below the limit on memory."""
+    def watch_memory(self) -> None:
+        """Keep this process below the limit on memory."""
         if self.limits.memory_limit is not None:
-            self.memory_watch = MemoryWatch(self.limits.memory_limit, rank)
+            self.memory_watch = MemoryWatch(self.limits.memory_limit, self.world_rank)
 
     def build(self) -> list[RankFailure]:
         """Build the environment anew; return what the ranks raised."""
@@ -101,6 +112,13 @@ class Worker:
         tuple
             The answers; meant for the controller on the leader only.
         """
+        self.busy = True
+        try:
+            return self._serve(items)
+        finally:
+            self.busy = False
+
+    def _serve(self, items: list[wire.Item]) -> tuple[Any, ...]:
         answers: list[Any] = []
         stopped = False
         for item in items:
@@ -304,7 +322,7 @@ class Worker:
             # SystemExit and KeyboardInterrupt too: a call must not end the engine.
             failure = _failure(error, self.subworld.rank)
             clean = isinstance(error, ConfigError)
-            self.subworld.fail()
+            self._cast_owed_vote(failure)
         mpi = self.subworld.mpi
         everyone = (
             [(failure, clean)] if mpi is None else mpi.allgather((failure, clean))
@@ -312,6 +330,14 @@ class Worker:
         failures = tuple(f for f, _ in everyone if f is not None)
         all_clean = len(failures) == len(everyone) and all(c for _, c in everyone)
         return wire.Failed(failures, clean=all_clean)
+
+    def _cast_owed_vote(self, failure: RankFailure) -> None:
+        if not self.subworld.astray:
+            self.subworld.fail()
+            return
+        self.subworld.astray = False
+        with vote_or_leave(failure, self.world_rank):
+            self.subworld.fail()
 
     def _close_env(self) -> None:
         env, self.env = self.env, None
@@ -404,14 +430,23 @@ def boot(
         subworld = factory.prepare(comm, subworld_size)
     except Exception as error:
         return [_failure(error, 0 if comm is None else comm.Get_rank())]
-    worker = Worker(factory, subworld, limits)
-    worker.watch_memory(0 if comm is None else comm.Get_rank())
+    rank = 0 if comm is None else comm.Get_rank()
+    worker = Worker(factory, subworld, limits, rank)
+    worker.watch_memory()
+    if comm is not None:
+        before_the_end(_leave_if_busy)
     failures = worker.build()
     if failures:
         worker.close()
     else:
         _current = worker
     return failures
+
+
+def _leave_if_busy() -> None:
+    """End a process that ends in a call: MPI would wait for the other ranks."""
+    if _current is not None and _current.busy:
+        leave(kind="left", rank=_current.world_rank)
 
 
 def close() -> None:

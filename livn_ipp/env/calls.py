@@ -274,6 +274,20 @@ class Calls(ABC):
         finally:
             self._cancel(futures)
 
+    def cancel(self, *calls: CallFuture | int) -> None:
+        """Give calls up: queued ones are dropped, running ones stop at a chunk end.
+
+        Parameters
+        ----------
+        *calls
+            Handles or numbers of calls; those that have ended are left as they are.
+        """
+        self._give_up([int(call) for call in calls])
+
+    def cancel_all(self) -> None:
+        """Give every call up that has not ended."""
+        self._live().cancel_all()
+
     def submit_call(
         self, decoding: Any, inputs: Any = None, encoding: Any = None, **options: Any
     ) -> int:

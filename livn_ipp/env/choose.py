@@ -21,7 +21,7 @@ class Place:
     ----------
     transport, comm, subworld_size, num_workers, cluster, workers_per_world
         As :class:`livn_ipp.env.distributed.DistributedEnv` takes them.
-    launcher, launcher_options
+    launcher, launcher_options, min_workers
         The same.
     attach
         How to find a cluster that runs: ``client``, ``profile``, ``cluster_id``.
@@ -50,6 +50,7 @@ class Place:
         workers_per_world: int | Literal["all"],
         launcher: str,
         launcher_options: Mapping[str, Any] | None = None,
+        min_workers: int | None = None,
     ) -> None:
         if transport not in _TRANSPORTS:
             raise ConfigError(
@@ -72,6 +73,7 @@ class Place:
         self._workers_per_world = workers_per_world
         self._launcher = launcher
         self._launcher_options = launcher_options
+        self._min_workers = min_workers
         # Whoever asked for a cluster is told that there is none.
         self._explicit = (
             transport == "ipp"
@@ -130,10 +132,16 @@ class Place:
                     workers_per_world=self._workers_per_world,
                     launcher=self._launcher,
                     launcher_options=self._launcher_options,
+                    min_workers=self._min_workers,
                 )
                 self._owned = self.cluster
                 self.cluster.start()
         return IppTransport(self.cluster, subworld_size)
+
+    def prepare_to_close(self) -> None:
+        """Let nobody make the cluster's workers free, if it is about to end."""
+        if self._owned is not None:
+            self._owned.ending = True
 
     def close(self) -> None:
         """End the cluster, if it was started here."""

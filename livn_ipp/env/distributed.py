@@ -17,6 +17,7 @@ from livn_ipp.env.choose import Place
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
 from livn_ipp.env.queries import Queries
+from livn_ipp.env.scaling import Scaling
 from livn_ipp.env.views import Views
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System
@@ -24,7 +25,7 @@ from livn_ipp.system import System
 __all__ = ["DistributedEnv"]
 
 
-class DistributedEnv(Calls, Configuration, Queries, Views, Shown):
+class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
     """An Env that fans out calls to the workers of a cluster.
 
     In a notebook or a plain script it starts its own cluster, or uses one that is
@@ -60,6 +61,9 @@ class DistributedEnv(Calls, Configuration, Queries, Views, Shown):
     launcher_options
         Of a batch system: queue, time limit and so on; see
         :class:`livn_ipp.cluster.launchers.options.BatchOptions`.
+    min_workers
+        Workers of the cluster that is started to begin with; the others join when they
+        are ready. By default all have to come.
     transport
         ``"ipp"``, ``"mpi"``, ``"local"`` (no cluster, serial) or ``"auto"``.
     backend
@@ -93,6 +97,7 @@ class DistributedEnv(Calls, Configuration, Queries, Views, Shown):
         workers_per_world: int | Literal["all"] = 1,
         launcher: str = "mpi",
         launcher_options: Mapping[str, Any] | None = None,
+        min_workers: int | None = None,
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
         **limits: Unpack[LimitOptions],
@@ -108,6 +113,7 @@ class DistributedEnv(Calls, Configuration, Queries, Views, Shown):
             workers_per_world,
             launcher,
             launcher_options,
+            min_workers,
         )
         self.subworld_size = 1 if subworld_size is None else subworld_size
         if self.subworld_size < 1:
@@ -275,6 +281,7 @@ class DistributedEnv(Calls, Configuration, Queries, Views, Shown):
         """
         self._ended = True
         self._close_views()
+        self._place.prepare_to_close()
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close()

@@ -52,6 +52,17 @@ class NeuronFactory:
 
         return Env(self.system, self.model, self.io, self.seed, comm=subworld).init()
 
+    def fingerprint(self) -> dict[str, str]:
+        """Digest what is read from disk: the system and the mechanisms."""
+        from livn_ipp.models import MECHANISMS
+        from livn_ipp.neuron import mechanisms
+
+        directories = (MECHANISMS, *getattr(self.model, "mechanisms", ()))
+        return {
+            "system": self.system.digest(),
+            "mechanisms": mechanisms.digest(tuple(dict.fromkeys(directories))),
+        }
+
     def namespace(self, _env: Any) -> dict[str, Any]:
         """Offer NEURON's ``h``."""
         from neuron import h

@@ -21,7 +21,14 @@ from livn_ipp.errors import ConfigError, PreflightError
 from livn_ipp.models import MECHANISMS
 from livn_ipp.types import Finding
 
-__all__ = ["cache_directory", "compiled", "findings", "load", "mechanism_names"]
+__all__ = [
+    "cache_directory",
+    "compiled",
+    "digest",
+    "findings",
+    "load",
+    "mechanism_names",
+]
 
 CACHE_VARIABLE: Final = "LIVN_IPP_CACHE"
 _COMPILE_LIMIT: Final = 600.0  # seconds
@@ -185,13 +192,29 @@ def _sources(directories: Sequence[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: path.name)
 
 
-def _place(directories: Sequence[Path]) -> Path:
+def digest(directories: Sequence[Path] = (MECHANISMS,)) -> str:
+    """Fingerprint the directories' ``.mod`` files.
+
+    Parameters
+    ----------
+    directories
+        Directories of ``.mod`` files.
+    """
+    return str(_content(directories).hexdigest()[:32])
+
+
+def _content(directories: Sequence[Path]) -> Any:
     content = hashlib.sha256()
     for path in _sources(directories):
         content.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return content
+
+
+def _place(directories: Sequence[Path]) -> Path:
+    content = _content(directories)
     target = f"neuron-{_neuron_version()}-{platform.system()}-{platform.machine()}"
     content.update(target.encode())
-    return cache_directory() / "mechanisms" / content.hexdigest()[:16]
+    return cache_directory() / "mechanisms" / str(content.hexdigest()[:16])
 
 
 def _library_in(place: Path) -> Path | None:

@@ -129,9 +129,10 @@ class Simulation:
         try:
             for end in ends:
                 done = self.network.step - first
-                if plan.program is not None and plan.program.changes_at(done):
-                    self._drive.apply(plan.program, done)
-                self.network.advance(end - done)
+                with self._subworld.without_votes():
+                    if plan.program is not None and plan.program.changes_at(done):
+                        self._drive.apply(plan.program, done)
+                    self.network.advance(end - done)
                 if plan.learns and self.network.step % plan.learns == 0:
                     spikes.append(self._seen())
                     self.learning.update(self.network.step, self._dt)

@@ -11,7 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Self
 
-from livn_ipp.cluster.topology import Rank
+from livn_ipp.cluster.topology import Rank, WorkerPlace
 from livn_ipp.errors import ConfigError, LivnError
 
 __all__ = ["Killed", "WorkerKiller", "kill_rank"]
@@ -194,11 +194,17 @@ def _cluster(target: Any) -> Any:
 def _ranks(target: Any) -> dict[int, tuple[Rank, ...]]:
     """Return the ranks of each worker that is there at present."""
     cluster = _cluster(target)
-    by_engine = {rank.engine: rank for rank in cluster.ranks()}
-    here = target is cluster
-    places = cluster.workers if here else target._live().transport.places  # noqa: SLF001
-    return {
-        place.index: tuple(by_engine[engine] for engine in place.engines)
-        for place in places
-        if all(engine in by_engine for engine in place.engines)
-    }
+    places = cluster.workers if target is cluster else _seated(target)
+    return {place.index: _members(cluster, place) for place in places}
+
+
+def _seated(env: Any) -> tuple[WorkerPlace, ...]:
+    places: tuple[WorkerPlace, ...] = env._live().transport.places  # noqa: SLF001
+    return places
+
+
+def _members(cluster: Any, place: WorkerPlace) -> tuple[Rank, ...]:
+    # What is known without asking engines, which may be busy.
+    known = cluster.members(place.world) or cluster.ranks()
+    by_engine = {rank.engine: rank for rank in known if rank.world == place.world}
+    return tuple(by_engine[engine] for engine in place.engines if engine in by_engine)

@@ -74,9 +74,9 @@ def test_ranks_that_were_ended_for_another_are_not_the_cause():
     assert cause(killed, 137, {}, struck={0}).startswith("rank 1 was killed")
     assert cause(MPICH_KILLED, 9, {27746: 1}, struck={1}) == ""
     assert cause("", 137, {}, struck={0}) == ""
-    for text in OPEN_MPI:
-        if "signal 9" not in text:
-            assert cause(OPEN_MPI[text], 1, {}, struck={0, 1, 12}) == text
+    for expected, log in OPEN_MPI.items():
+        if "signal 9" not in expected:
+            assert cause(log, 1, {}, struck={0, 1, 12}) == expected
 
 
 def test_last_words_are_found_among_other_output(monkeypatch):

@@ -1,6 +1,7 @@
 """The journal against a model of it, cut off anywhere."""
 
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from livn_ipp.cluster import journal as module
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.journal import Journal, Past, Sent
+from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
 OWNER = {"host": "here", "pid": 7, "began": 1.5}
@@ -38,9 +40,12 @@ class Kernel:
         elif step[0] == "seated":
             _, world, there = step
             slots = (2 * world, 2 * world + 1) if there else ()
-            self.journal.seated(f"w{world}", slots)
+            ranks = [Rank(world, f"w{world}", 0, 1, "here", 7, {"neuron": "9"}, "u")]
+            self.journal.seated(f"w{world}", slots, ranks)
             self.past.worlds.pop(f"w{world}", None)
+            self.past.ranks.pop(f"w{world}", None)
             if slots:
+                self.past.ranks[f"w{world}"] = tuple(ranks)
                 self.past.worlds[f"w{world}"] = slots
         elif step[0] == "acknowledge":
             self.received[step[1]] = self.parcel
@@ -63,7 +68,15 @@ def plain(past):
     """What counts of a past, comparable."""
     log = [(e.version, e.method, *map(bytes, e.arguments)) for e in past.log]
     numbers = (past.last_call, past.last_parcel)
-    return [*map(bytes, past.factory)], past.owner, log, past.worlds, past.sent, numbers
+    return (
+        [*map(bytes, past.factory)],
+        past.owner,
+        log,
+        past.worlds,
+        past.ranks,
+        past.sent,
+        numbers,
+    )
 
 
 @given(
@@ -124,3 +137,16 @@ def test_faults_are_named_with_the_fix(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match="cannot read the journal"):
             Journal.read(path)
+
+
+def test_a_full_disk_ends_the_journal_and_no_call(tmp_path, caplog):
+    journal = Journal.create(tmp_path / "journal", 1, wire.dumps("factory"), OWNER)
+    journal.sends(1, 0, [1], -1)
+    journal._file.close()
+    journal._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+    for number in range(2, 5):
+        journal.sends(number, 0, [number], -1)
+    assert caplog.text.count("cannot write the journal") == 1
+    assert "No space left on device" in caplog.text
+    assert list(Journal.read(tmp_path / "journal").sent) == [1]
+    journal.close()

@@ -11,7 +11,7 @@ import promises
 import pytest
 
 from livn_ipp.cluster import memory, preflight, results
-from livn_ipp.cluster.causes import last_words
+from livn_ipp.cluster.causes import cause, last_words
 from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.results import check_size
 from livn_ipp.errors import ConfigError, ResultTooLarge, WorkerLost, WorkerMemoryError
@@ -51,6 +51,7 @@ def test_who_takes_too_much_ends_with_last_words_though_c_code_runs():
     assert words["rank"] == 3
     assert words["pid"] == process.pid
     assert words["rss"] >= 190 * MB
+    assert cause(err, None, {}) == "rank 3 used more memory than memory_limit allows"
     error = memory.memory_error(words, worker=1)
     assert isinstance(error, (WorkerLost, MemoryError))
     assert (error.rss, error.limit, error.worker) == (words["rss"], 200 * MB, 1)

@@ -184,8 +184,10 @@ from livn_ipp.cluster.results import Results
 kept = Results(0, Path(sys.argv[1])).keep((b"x" * 100,))
 if sys.argv[2] == "crash":
     os.kill(os.getpid(), signal.SIGKILL)
-if sys.argv[2] == "fork" and not os.fork():
-    sys.exit()
+if sys.argv[2] == "fork":
+    if not os.fork():
+        sys.exit()
+    os.wait()
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -221,6 +223,7 @@ def test_what_others_use_is_left_alone(tmp_path):
     with owner(tmp_path, "fork") as process:
         assert process.stdout.readline() == "ready\n"
         before = files(tmp_path)
+        assert len(before) == 1  # the fork took nothing with it
         Scratch(tmp_path).remove()
         assert files(tmp_path) == before
         process.communicate(timeout=30)

@@ -16,6 +16,7 @@ from ipyparallel.serialize import pack_apply_message
 from jupyter_client.session import Session
 from zmq.utils.monitor import recv_monitor_message
 
+from livn_ipp.cluster.connect import Connection
 from livn_ipp.cluster.environment import one_host
 from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.processes import marked
@@ -368,6 +369,18 @@ def test_attaching_with_a_wrong_key_is_told_within_10_s(
     assert time.monotonic() - began < 10
     assert "get the connection file that it wrote" in str(caught.value)
     assert still_works(cluster_2x2)
+
+
+@pytest.mark.cluster
+def test_ports_forwarded_by_ssh_do_and_ipyparallels_tunnels_are_refused(
+    cluster_2x2, information
+):
+    elsewhere = {**information, "location": "192.0.2.77"}
+    connection = Connection(elsewhere, "mine")
+    assert len(connection.ranks()) == 4
+    connection.close()
+    with pytest.raises(ConfigError, match="ssh -L"):
+        Connection({**elsewhere, "ssh": "ada@cluster"}, "mine")
 
 
 @pytest.mark.cluster

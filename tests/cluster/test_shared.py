@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -206,3 +208,25 @@ def test_nothing_is_left_when_the_client_is_killed(case):
     assert process.returncode == -9, err
     assert case.left(40) == []
     assert settled(lambda: not Path(out.strip()).exists())
+
+
+def dies_while_it_sends(run, env):
+    """Answers with so much that the leader's end finds it writing, the first time."""
+    if env.comm.rank:
+        return None
+    numbers, first = np.ones(4 * 10**7), Path(run[0])
+    if not first.exists():
+        first.touch()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return numbers
+
+
+@pytest.mark.cluster
+def test_what_a_killed_leader_was_writing_goes(tmp_path):
+    with promises.environment(num_workers=1, subworld_size=2) as env:
+        inbox = Path(env._dispatcher.transport._inbox.path)
+        call = env.submit(dies_while_it_sends, str(tmp_path / "first"))
+        assert call.result(90).sum() == 4 * 10**7
+        assert call.attempts == 2
+        assert settled(lambda: [path.name for path in inbox.iterdir()] == ["owner"])
+    assert not inbox.exists()

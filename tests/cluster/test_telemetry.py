@@ -82,6 +82,27 @@ class TestRate:
         assert len(last.rss) == 1
         assert last.rss[0] > 1e6
 
+    @pytest.mark.parametrize(("cost", "gap"), [(0.0, 0.2), (0.006, 0.6), (0.1, 1.0)])
+    def test_publications_that_are_slow_are_fewer(
+        self, subworld, run, heard, cost, gap
+    ):
+        told = []
+
+        def publish(progress):
+            heard.append(progress)
+            told.append(run.now)
+            run.now += cost
+
+        subworld.telemetry.publish = publish
+        subworld.telemetry.begin(call())
+        for step in range(1, 4001):
+            run.now += 0.01
+            subworld.agree()  # as ranks do that learn
+            subworld.checkpoint(step / 100, run.course)
+        assert all(p.rss for p in heard[1:]), "a sign of life took a chunk's turn"
+        gaps = np.diff(told)[10:]
+        assert gaps - cost == pytest.approx(gap, abs=0.021)  # in steps of 10 ms
+
     def test_short_calls_are_told_of_as_seldom(self, subworld, run, heard):
         for number in range(100):
             subworld.telemetry.begin(call(number))

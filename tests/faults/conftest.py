@@ -25,6 +25,7 @@ from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.testing import FaultyEnv
 
 REPEAT = int(os.environ.get("LIVN_IPP_FAULTS_REPEAT", "1"))
+_FAILED = pytest.StashKey()
 RECORD = os.environ.get("LIVN_IPP_FAULTS_RECORD")
 
 
@@ -37,6 +38,8 @@ def pytest_generate_tests(metafunc):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
+    if report.outcome == "failed":
+        item.stash[_FAILED] = True
     if report.when == "call" or report.outcome == "failed":
         _write(test=item.originalname, outcome=report.outcome, seconds=report.duration)
 
@@ -90,9 +93,11 @@ def _clusters():
 
 
 @pytest.fixture
-def cluster(_clusters):
+def cluster(_clusters, request):
     """Two worlds of two ranks, each a worker, which may be killed."""
-    return _clusters.whole()
+    yield _clusters.whole()
+    if _FAILED in request.node.stash:  # so that the next test has a fair chance
+        _clusters.stop()
 
 
 @pytest.fixture

@@ -64,6 +64,31 @@ def test_an_exception_on_one_rank_while_the_others_simulate(watch, record):
     assert not watched.lost
 
 
+@pytest.mark.neuron
+def test_an_exception_inside_of_the_simulator(watch, record):
+    """F7: the others wait in the simulator for ever, so the worker is replaced."""
+    watched = watch(backend=with_faults("neuron"))
+
+    def fail():
+        raise KeyError("electrode 98")
+
+    def at_the_start(env, t_end, inputs):
+        if env.comm.rank == 1:
+            from neuron import h
+
+            handler = h.FInitializeHandler(lambda: h.CVode().event(25.0, fail))
+            env.kept = handler
+
+    began = time.monotonic()
+    call = watched.submit(1000, None, at_the_start, worker=0)
+    with pytest.raises(CallError, match="worker is replaced") as caught:
+        call.result(PATIENCE)
+    record("F7", inside=time.monotonic() - began)
+    assert [failure.rank for failure in caught.value.failures] == [1]
+    assert call.attempts == 1
+    assert len(watched.lost) == 1
+
+
 @pytest.mark.parametrize(
     ("action", "kind", "text"),
     [

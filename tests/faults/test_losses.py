@@ -8,7 +8,7 @@ import pytest
 from watched import PATIENCE
 
 from livn_ipp.decoding import GatherAndMerge
-from livn_ipp.errors import WorkerLost
+from livn_ipp.errors import SessionLost, WorkerLost
 from livn_ipp.testing import (
     Abort,
     Die,
@@ -64,11 +64,11 @@ def test_a_call_that_is_not_pinned_moves_to_another_worker(watch, record):
 
 
 CAUSES = [
-    (Die(3), "exit code 3"),
+    (Die(3), "code 3"),
     (Segfault(), r"signal 11|segmentation"),
     (Kill(signal.SIGKILL), r"signal 9|killed"),
     (Kill(signal.SIGABRT), r"signal 6|abort"),
-    (Abort(7), r"(?i)abort|exit code 7"),
+    (Abort(7), r"(?i)abort|code 7"),
 ]
 
 
@@ -80,7 +80,7 @@ def quit_neuron(env):
 
 @pytest.mark.parametrize(
     ("action", "cause"),
-    [*CAUSES, (quit_neuron, r"exit code 0|ended")],
+    [*CAUSES, (quit_neuron, r"rank 1 was told to end in a call")],
     ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_a_process_that_ends_in_a_call(watch, record, action, cause):
@@ -123,6 +123,30 @@ def test_a_poison_call_ends_with_its_history(watch, record):
     for call in innocent:
         call.result(PATIENCE)
     record("F4", result=ended - began, attempts_number=poison.attempts)
+
+
+def test_a_session_is_lost_with_its_worker(watch, record):
+    """F3: never continued with a fresh state."""
+    watched = watch()
+    watched.env.record_spikes()
+    whole = watched.submit(400, trial=6).result(PATIENCE)
+    with watched.env.session(100, trial=6) as session:
+        steps = [session.step() for _ in range(3)]
+        times = [step.spike_times + 100 * i for i, step in enumerate(steps)]
+        assert sum(map(len, times)) == len(whole.slice(0, 300).spike_times)
+        running = session.submit(pace=0.05)
+        watched.running(running)
+        queued = session.submit()
+        killed = kill_rank(watched.env, session.worker, 1).time
+        with pytest.raises(SessionLost) as caught:
+            running.result(PATIENCE)
+        record("F3", result=time.monotonic() - killed)
+        assert caught.value.last_step == 2
+        for step in (queued.result, session.step):
+            with pytest.raises(SessionLost):
+                step()
+    with watched.env.session(100, trial=6, worker=session.worker) as another:
+        assert another.step().digest() == steps[0].digest()
 
 
 def test_the_other_worker_never_notices(watch):

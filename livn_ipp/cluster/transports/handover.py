@@ -14,6 +14,7 @@ import psutil
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.journal import Journal, Past
 from livn_ipp.cluster.succession import Found, Turn, fingerprint
+from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ClusterLost, ConfigError
 
 __all__ = ["Handover", "agreed_version", "check_alone", "this_process"]
@@ -66,10 +67,12 @@ class Handover:
         with self._lock:
             self._journal.acknowledge(slot, self._last)
 
-    def seated(self, world: str, slots: Iterable[int]) -> None:
+    def seated(
+        self, world: str, slots: Sequence[int], ranks: Iterable[Rank] = ()
+    ) -> None:
         """Write down which slots the workers of a world fill; none if it is gone."""
         with self._lock:
-            self._journal.seated(world, slots)
+            self._journal.seated(world, slots, ranks)
 
     def configured(self, log: Sequence[wire.Entry]) -> None:
         """Write down the entries of the config log that are new."""

@@ -1,6 +1,5 @@
 """From the ranks of a world to workers: environments are built, views opened."""
 
-import contextlib
 import sys
 import threading
 import time
@@ -13,11 +12,16 @@ from livn_ipp.cluster import topology, wire
 from livn_ipp.cluster.limits import Limits
 from livn_ipp.errors import ClusterLost, RankFailure, VersionMismatch, call_error
 
-__all__ = ["HubQuestion", "Seat", "Seating", "differing", "registered"]
+__all__ = [
+    "Seat",
+    "Seating",
+    "differing",
+    "ignore_late_replies",
+    "registered",
+]
 
 _KNOWN: Final = 10.0  # s, for a client to hear of engines that another client knows
 _LOOK: Final = 0.2  # s
-_HUB: Final = 10.0  # s, for the hub to answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,25 @@ def registered(client: Any, rank: topology.Rank) -> bool:
         The rank.
     """
     return bool(client._engines.get(rank.engine) == rank.uuid)  # noqa: SLF001
+
+
+def ignore_late_replies(client: Any) -> None:
+    """Drop what engines say after they were given up.
+
+    A client would print such replies, and keep them for ever.
+
+    Parameters
+    ----------
+    client
+        An ``ipyparallel.Client``.
+    """
+    handle = client._queue_handlers["apply_reply"]  # noqa: SLF001
+
+    def handle_awaited(message: Any) -> None:
+        if message["parent_header"].get("msg_id") in client.outstanding:
+            handle(message)
+
+    client._queue_handlers["apply_reply"] = handle_awaited  # noqa: SLF001
 
 
 class Seating:
@@ -222,36 +245,3 @@ def differing(ours: dict[str, str], theirs: dict[str, str], where: str) -> list[
         for item, digest in ours.items()
         if theirs.get(item) != digest
     ]
-
-
-class HubQuestion:
-    """A question to the hub that a frozen one does not answer.
-
-    Parameters
-    ----------
-    client
-        An ``ipyparallel.Client``.
-    """
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._answer: Any = None
-        self._silent = 0.0
-        self._looked = 0.0
-
-    def answered(self) -> bool:
-        """Ask or see whether the answer came; False if it has not come for long."""
-        now = time.monotonic()
-        if self._answer is None or self._answer.done():
-            with contextlib.suppress(OSError):  # it is being closed
-                self._answer = self._client._send(  # noqa: SLF001 - its own way blocks
-                    self._client._query_stream,  # noqa: SLF001
-                    "queue_request",
-                    content={"targets": None, "verbose": False},
-                )
-            self._silent = 0.0
-        else:
-            # Time in which this process itself stood still does not count.
-            self._silent += min(now - self._looked, 2.0)
-        self._looked = now
-        return self._silent < _HUB

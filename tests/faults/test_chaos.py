@@ -1,0 +1,41 @@
+"""Workers killed at random while real simulations run."""
+
+import os
+import time
+
+import pytest
+from watched import PATIENCE
+
+from livn_ipp.testing import WorkerKiller
+
+pytestmark = [pytest.mark.neuron, pytest.mark.cluster, pytest.mark.slow]
+
+CALLS = int(os.environ.get("LIVN_IPP_FAULTS_CHAOS", "60"))
+
+
+@pytest.mark.timeout(300 + 6 * CALLS)
+def test_results_under_random_kills_are_those_of_a_calm_run(watch, record):
+    """F25."""
+    watched = watch(backend="neuron", max_retries=10)
+    watched.env.record_spikes()
+
+    def runs():
+        calls = [watched.submit(500, trial=trial) for trial in range(CALLS)]
+        return calls, [call.result(4 * PATIENCE).digest() for call in calls]
+
+    _, calm = runs()
+    assert len(set(calm)) == CALLS
+    began = time.monotonic()
+    seed = int(began)
+    with WorkerKiller(watched.env, mean_seconds=5, seed=seed) as killer:
+        calls, stormy = runs()
+    took = time.monotonic() - began
+    assert stormy == calm
+    record(
+        "F25",
+        took=took,
+        seed_number=seed,
+        calls_number=CALLS,
+        kills_number=len(killer.kills),
+        repeated_number=sum(call.attempts - 1 for call in calls),
+    )
