@@ -372,6 +372,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
             self.shutdown()
             raise
         self._dispatcher = dispatcher
+        self._show_cluster()
 
     @classmethod
     def _of(
