@@ -105,6 +105,11 @@ class IppTransport:
         return tuple(seat.place for _, seat in sorted(self._seats.items()))
 
     @property
+    def ranks(self) -> dict[int, tuple[topology.Rank, ...]]:
+        """The ranks of each worker by index; the first is the leader."""
+        return {index: seat.ranks for index, seat in sorted(self._seats.items())}
+
+    @property
     def recovered(self) -> dict[int, CallFuture]:
         """Futures of the calls that a former kernel had handed out, by their ids."""
         return {} if self._recovered is None else dict(self._recovered.futures)
