@@ -13,7 +13,6 @@ from IPython.core.magic_arguments import argument, magic_arguments, parse_argstr
 from livn_ipp import errors
 from livn_ipp.cluster.remote import Output, failed, run_cell
 from livn_ipp.env.distributed import DistributedEnv
-from livn_ipp.errors import ConfigError
 
 __all__ = ["LivnMagics", "load", "unload"]
 
@@ -199,13 +198,13 @@ def numbers(text: str) -> list[int]:
 
 
 def labelled(place: str, text: str) -> str:
-    """Put a label in front of a line, or above several.
+    r"""Put a label in front of a line, or above several.
 
     Examples
     --------
     >>> print(labelled("worker 0, rank 1", "5 cells"))
     worker 0, rank 1: 5 cells
-    >>> print(labelled("worker 0, rank 1", "one\\ntwo"))
+    >>> print(labelled("worker 0, rank 1", "one\ntwo"))
     worker 0, rank 1:
       one
       two
