@@ -24,6 +24,8 @@ _OPTIONS: Final = ("--workers", "--env")
 class LivnMagics(Magics):
     """The magics of a notebook that simulates on workers."""
 
+    shell: Any
+
     @no_var_expand
     @magic_arguments()
     @argument(
@@ -111,7 +113,7 @@ class LivnMagics(Magics):
                 + (f" ({'; '.join(found)})" if found else "")
                 + '; start one: env = DistributedEnv("EI1", num_workers=2).init()'
             )
-        return max(running.values(), key=lambda env: env.running_since)
+        return max(running.values(), key=lambda env: env.running_since or 0.0)
 
     def _run(self, env: DistributedEnv, workers: str | None, cell: str) -> None:
         self._check(cell)
