@@ -96,6 +96,11 @@ class IppTransport(ComingAndGoing, TakeOver):
         """Where each worker runs."""
         return tuple(seat.place for _, seat in sorted(self._seats.items()))
 
+    @property
+    def ranks(self) -> dict[int, tuple[topology.Rank, ...]]:
+        """The ranks of each worker by index; the first is the leader."""
+        return {index: seat.ranks for index, seat in sorted(self._seats.items())}
+
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Partition the worlds and build an environment on every rank, or find it."""
         self._listener = listener
