@@ -41,8 +41,8 @@ MAY_IMPORT = {
         "run",
         "signals",
     },
-    "env": BELOW_ENV,
-    "search": BELOW_ENV | {"env"},
+    "env": BELOW_ENV | {"view"},
+    "search": BELOW_ENV | {"env", "view"},
     "testing": BASE | GROUND | {"system", "cluster", "env"},  # nobody imports it
     "view": BASE | GROUND | {"system", "decoding"},
     "demo": HOUSE,

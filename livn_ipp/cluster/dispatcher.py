@@ -251,6 +251,9 @@ class Dispatcher:
         with self._lock:
             for worker in self.workers:
                 self._observation.appeared(observer, worker, self.transport)
+            for call in self._calls.values():
+                if call.worker is not None and not call.done():
+                    observer.started(call.id, call.worker, call.attempts)
             self._observation.observers += (observer,)
             self._post(events.ViewsOpened(spikes=True))
 

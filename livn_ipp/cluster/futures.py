@@ -32,6 +32,8 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         How many times it was handed to a worker.
     progress : float
         Biological time reached in ms, as last reported.
+    end : float or None
+        Biological time in ms at which its run ends, once reported.
     partial : Run or None
         What is known so far of the run, with its spikes only, if the call was submitted
         with ``stream=True``; once it has ended, all of them.
@@ -48,6 +50,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         self.worker: int | None = None
         self.attempts = 0
         self.progress = 0.0
+        self.end: float | None = None
         self._partial = Partial()
         self._cancel_call = cancel
         self._help_out = help_out
@@ -115,7 +118,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
 
     def take_progress(self, progress: wire.Progress) -> None:
         """Take in how far the call has come."""
-        self.progress = progress.time
+        self.progress, self.end = progress.time, progress.end
         self._partial.take(progress)
 
     @property

@@ -209,6 +209,12 @@ class Cluster(Worlds):
         path = Path(file).absolute()
         told = ClusterFile.read(path)
         if not listens(dict(told.client)):
+            if told.host != platform.node():
+                raise ClusterLost(
+                    f"The controller of {told.describe()} cannot be reached from "
+                    f"{platform.node()}: it has ended, or listens to nobody else. "
+                    f"Cluster(..., interface='*') lets it listen to all"
+                )
             raise ClusterLost(
                 f"The controller of {told.describe()} has ended; {path} is a leftover. "
                 f"Remove it and start another cluster"

@@ -33,6 +33,8 @@ class Reachable(Shown):
         :meth:`livn_ipp.cluster.launch.Cluster.from_file`.
     users : set
         The transports that use its workers.
+    ending : bool
+        Whether it is about to be stopped, so that no worker need be made free.
     launching : set
         Names of worlds that were started here and are not complete.
     """
@@ -43,6 +45,7 @@ class Reachable(Shown):
         self.owned = owned
         self.file: Path | None = None
         self.users: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.ending = False
         self._detach = False
         self._connection: Connection | None = None
         self._stopped = False

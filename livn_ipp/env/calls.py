@@ -15,6 +15,7 @@ from livn_ipp.cluster.limits import check_limit
 from livn_ipp.decoding import GatherAndMerge, Pipe, Slice
 from livn_ipp.env.responses import Responses
 from livn_ipp.env.session import Session
+from livn_ipp.view.progress import Progress
 
 __all__ = ["Calls"]
 
@@ -23,6 +24,7 @@ class Calls(ABC):
     """Calls on the workers of a cluster, each with its own trial."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._trials = itertools.count()
         self._responses = Responses()
 
@@ -53,6 +55,7 @@ class Calls(ABC):
         *,
         trial: int | None = None,
         timeout: float | None = None,
+        progress: bool = True,
         **options: Any,
     ) -> list[Any] | None:
         """Run one call for each input and wait for all of them.
@@ -71,6 +74,8 @@ class Calls(ABC):
             calls submitted since `init` or `clear`.
         timeout
             Seconds that each call may run on its worker; by default `task_timeout`.
+        progress
+            Whether a bar is shown if it takes longer than a second.
         **options
             Passed on to the environment's call.
 
@@ -97,7 +102,7 @@ class Calls(ABC):
             timeout=timeout,
             options=options,
         )
-        return self.gather(futures)
+        return self.gather(futures, progress=progress)
 
     def submit(
         self,
@@ -188,6 +193,7 @@ class Calls(ABC):
         *,
         trial: int | None = None,
         timeout: float | None = None,
+        progress: bool = True,
         **options: Any,
     ) -> Iterator[Any]:
         """Submit one call for each input; iterate over the responses in order.
@@ -198,7 +204,7 @@ class Calls(ABC):
 
         Parameters
         ----------
-        decoding, encoding, trial, timeout, **options
+        decoding, encoding, trial, timeout, progress, **options
             As for a call.
         inputs
             One for each call.
@@ -220,16 +226,21 @@ class Calls(ABC):
                 options=options,
             )
 
+        bar = Progress(total=_count(inputs), show=progress)
         left = iter(inputs)
         ahead = deque(submit(itertools.islice(left, self._live().limits.max_in_flight)))
 
         def responses() -> Iterator[Any]:
             try:
-                while ahead:
-                    response = ahead[0].result()
-                    ahead.popleft()
-                    ahead.extend(submit(itertools.islice(left, 1)))
-                    yield response
+                with bar:
+                    bar.add(ahead)
+                    while ahead:
+                        response = ahead[0].result()
+                        ahead.popleft()
+                        more = submit(itertools.islice(left, 1))
+                        bar.add(more)
+                        ahead.extend(more)
+                        yield response
             finally:
                 self._cancel(ahead)
 
@@ -242,13 +253,24 @@ class Calls(ABC):
         """Iterate over futures as they end."""
         return concurrent.futures.as_completed(futures, timeout)  # type: ignore[return-value]
 
-    def gather(self, futures: Sequence[CallFuture]) -> list[Any]:
+    def gather(
+        self, futures: Sequence[CallFuture], *, progress: bool = True
+    ) -> list[Any]:
         """Wait for all futures and return their results in order.
 
         An error or an interrupt cancels those that have not ended.
+
+        Parameters
+        ----------
+        futures
+            What :meth:`submit` returned.
+        progress
+            Whether a bar is shown if it takes longer than a second.
         """
         try:
-            return [future.result() for future in futures]
+            with Progress(show=progress) as bar:
+                bar.add(futures)
+                return [future.result() for future in futures]
         finally:
             self._cancel(futures)
 
@@ -355,6 +377,10 @@ def _whole(decoding: Any) -> Any:
         gather = GatherAndMerge(duration=decoding.duration)
         return decoding.model_copy(update={"stages": [*decoding.stages, gather]})
     return decoding
+
+
+def _count(inputs: Any) -> int | None:
+    return len(inputs) if hasattr(inputs, "__len__") else None
 
 
 def _as_list(inputs: Any) -> list[Any]:

@@ -18,13 +18,14 @@ from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
 from livn_ipp.env.queries import Queries
 from livn_ipp.env.scaling import Scaling
+from livn_ipp.env.views import Views
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System
 
 __all__ = ["DistributedEnv"]
 
 
-class DistributedEnv(Calls, Configuration, Queries, Scaling, Shown):
+class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
     """An Env that fans out calls to the workers of a cluster.
 
     In a notebook or a plain script it starts its own cluster, or uses one that is
@@ -279,6 +280,8 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Shown):
         May be called twice. Calls that have not ended are given up.
         """
         self._ended = True
+        self._close_views()
+        self._place.prepare_to_close()
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close()
@@ -305,6 +308,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Shown):
         check_ranks(self._factory, subworld_size)
         topology.workers(self.cluster.ranks(), subworld_size)
         log = self._live().log
+        self._close_views()
         self._live().close()
         self.subworld_size = subworld_size
         self._start(self._place.engines(subworld_size))
@@ -340,6 +344,9 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Shown):
         arguments = wire.dumps((args, {}), snapshot=True)
         answers = self._live().ask(name, arguments, all_ranks=True).result()
         return list(answers)
+
+    def _electrodes(self) -> Any:
+        return self._factory.io or self.system.default_io()
 
     def _give_up(self, calls: Sequence[int]) -> None:
         if self._dispatcher is not None:

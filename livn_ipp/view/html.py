@@ -9,10 +9,32 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-__all__ = ["LINE", "PALE", "escape", "facts", "muted", "progress", "sign", "table"]
+__all__ = [
+    "LINE",
+    "MAX_BYTES",
+    "PALE",
+    "SHEET",
+    "escape",
+    "facts",
+    "muted",
+    "progress",
+    "sign",
+    "table",
+]
 
 LINE: Final = "1px solid rgba(128,128,128,0.35)"
 PALE: Final = "opacity:0.7"
+MAX_BYTES: Final = 40_000  # of what is stored in a notebook
+
+SHEET: Final = (
+    "<style>.livn-table{border-collapse:collapse;margin:0!important}"
+    ".livn-table tbody tr{background:transparent!important}"
+    ".livn-table td,.livn-table th{text-align:left!important;padding:2px 8px!important;"
+    "border:none;font-size:13px;white-space:nowrap}"
+    f".livn-table th{{border-bottom:{LINE}!important;font-weight:600}}"
+    ".livn-table .n{text-align:right!important}</style>"
+)
+"""Styles of live tables; sanitizers would remove them."""
 
 _SIGNS: Final = {
     "idle": ("○", "#888888"),
@@ -69,7 +91,11 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    live: bool = False,
 ) -> str:
     """Lay escaped HTML out as a table.
 
@@ -81,17 +107,24 @@ def table(
         The cells.
     right
         Columns of numbers, which stand at the right.
+    live
+        Leave the styles to :data:`SHEET`, a third of the bytes.
     """
+    if live:
+        return _live_table(columns, rows, right)
     sides = ["right" if i in right else "left" for i in range(len(columns))]
     head = "".join(
         f'<th style="text-align:{side};padding:2px 8px;border-bottom:{LINE};'
         f'font-weight:600">{escape(name)}</th>'
         for side, name in zip(sides, columns, strict=True)
     )
+    shape = "padding:2px 8px;border:none"
     body = "".join(
         '<tr style="background:transparent">'
         + "".join(
-            f'<td style="text-align:{side};padding:2px 8px;border:none">{cell}</td>'
+            f'<td style="text-align:{side};{shape}">{cell}</td>'
+            if cell
+            else "<td></td>"
             for side, cell in zip(sides, row, strict=True)
         )
         + "</tr>"
@@ -103,10 +136,35 @@ def table(
     )
 
 
-def progress(fraction: float | None, width: str = "120px") -> str:
-    """Show a bar; one that is empty if it is not known how far it is."""
-    value = "" if fraction is None else f' value="{fraction:.3f}"'
+def _live_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int]
+) -> str:
+    opened = ["<td class=n>" if i in right else "<td>" for i in range(len(columns))]
+    head = "".join(
+        f"<th{' class=n' if i in right else ''}>{escape(name)}"
+        for i, name in enumerate(columns)
+    )
+    body = "".join(
+        "<tr>" + "".join(map("".join, zip(opened, row, strict=True))) for row in rows
+    )
+    return f"<table class=livn-table><thead><tr>{head}<tbody>{body}</table>"
+
+
+def progress(fraction: float | None, width: int = 120) -> str:
+    """Show a bar; an empty one if it is not known how far it is.
+
+    Parameters
+    ----------
+    fraction
+        0 to 1.
+    width
+        In CSS pixels.
+    """
+    # Not <progress>: its track is white on dark paper too.
+    shape = "display:inline-block;height:8px;border-radius:4px;vertical-align"
+    percent = 100 * (fraction or 0.0)
     return (
-        f'<progress max="1"{value} style="width:{width};vertical-align:middle">'
-        f"</progress>"
+        f'<span title="{percent:.0f} %" style="{shape}:middle;width:{width}px;'
+        f'background:rgba(128,128,128,0.3)"><span style="{shape}:top;'
+        f'width:{percent:.1f}%;background:#2E8BCB"></span></span>'
     )

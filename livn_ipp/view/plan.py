@@ -17,6 +17,7 @@ __all__ = ["Plane", "culture_picture", "electrodes_of", "heat_picture"]
 _MARGIN: Final = 14
 _BELOW: Final = 16  # for the bar
 _DRAWN: Final = 1200  # points beyond which pixels are smaller than paths
+_CIRCLES: Final = 256  # electrodes beyond which pixels are smaller than circles
 _REACHES: Final = 100  # electrodes beyond which circles would cover all
 _PIXELS: Final = 220
 
@@ -151,14 +152,19 @@ def heat_picture(
     size = np.abs(values)
     most = float(np.nanmax(size, initial=0.0))
     shades = np.nan_to_num(size / most if most else size)
-    parts = [
-        f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:g}" fill="{colour(1)}" '
-        f'fill-opacity="{shade:.2f}" stroke="{ink}" stroke-opacity="0.5">'
-        f"<title>{channel}: {_told(value, unit)}</title></circle>"
-        for (x, y), shade, channel, value in zip(
-            spots, shades, ids, values, strict=True
+    if len(values) > _CIRCLES:
+        parts = [_pixels(spots, shades, plane.size, radius)]
+    else:
+        circles = "".join(
+            f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:g}" '
+            f'fill-opacity="{shade:.2f}"><title>{channel}: {_told(value, unit)}</title>'
+            "</circle>"
+            for (x, y), shade, channel, value in zip(
+                spots, shades, ids, values, strict=True
+            )
         )
-    ]
+        style = f'fill="{colour(1)}" stroke="{ink}" stroke-opacity="0.5"'
+        parts = [f"<g {style}>{circles}</g>"]
     right = plane.size[0] - _MARGIN
     parts.extend(
         (
@@ -181,6 +187,26 @@ def _radius(spots: NDArray[Any]) -> float:
     # The nearest neighbour of one of them tells the pitch of an array.
     apart = np.hypot(*(spots[1:] - spots[0]).T)
     return float(np.clip(0.4 * apart.min(), 2.0, 12.0).round(1))
+
+
+def _pixels(
+    spots: NDArray[Any],
+    shades: NDArray[np.float64],
+    size: tuple[int, int],
+    radius: float,
+) -> str:
+    levels = [f"{colour(1)}{17 * level:02x}" for level in range(1, 16)]
+    width, height = size
+    pixels = np.zeros((height, width), np.uint8)
+    reach = max(1, int(radius))
+    shade = np.clip((shades * 15).round(), 1, 15).astype(np.uint8)
+    x, y = spots.round().astype(int).T
+    for right in range(-reach, reach):
+        for down in range(-reach, reach):
+            at = np.clip(y + down, 0, height - 1), np.clip(x + right, 0, width - 1)
+            pixels[at] = shade
+    image = data_url(png(pixels, levels))
+    return f'<image width="{width}" height="{height}" href="{image}"/>'
 
 
 def _reaches(plane: Plane, electrodes: NDArray[Any], io: Any, ink: str) -> str:

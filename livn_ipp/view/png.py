@@ -26,7 +26,7 @@ def png(pixels: NDArray[Any], colours: Sequence[str]) -> bytes:
     pixels : array [height, width] of uint8
         0 for transparent, else one more than the colour's index.
     colours
-        Up to 15 hexadecimal colours.
+        Up to 15 hexadecimal colours, with opacity if they have 8 digits.
 
     Examples
     --------
@@ -38,13 +38,14 @@ def png(pixels: NDArray[Any], colours: Sequence[str]) -> bytes:
     rows = np.zeros((height, 1 + -(-width * bits // 8)), np.uint8)  # 0: no filter
     rows[:, 1:] = _packed(pixels, bits)
     palette = bytes(3) + b"".join(bytes(rgb(code)) for code in colours)
+    opacity = bytes([0, *(int(code[7:] or "ff", 16) for code in colours)])
     header = struct.pack(">IIBBBBB", width, height, bits, _PALETTE, 0, 0, 0)
     return b"".join(
         [
             _SIGNATURE,
             _chunk(b"IHDR", header),
             _chunk(b"PLTE", palette),
-            _chunk(b"tRNS", b"\0"),
+            _chunk(b"tRNS", opacity),
             _chunk(b"IDAT", zlib.compress(rows.tobytes(), _FAST)),
             _chunk(b"IEND", b""),
         ]

@@ -14,7 +14,7 @@ __all__ = ["Rows", "raster_png", "raster_svg"]
 _LEFT: Final = 44
 _RIGHT: Final = 16
 _BELOW: Final = 30
-_TOP: Final = 6
+_TOP: Final = 14  # for the names of marks
 
 
 class Rows(NamedTuple):
@@ -134,7 +134,7 @@ def raster_svg(
             x = written(_LEFT + (time - start) * scale)
             parts.append(
                 f'<path d="M{x} {_TOP}v{tall}" stroke="{ink}" stroke-dasharray="2 3" '
-                f'opacity="0.6"/>' + text(name, x, _TOP + 9, ink, size=9, dx=2)
+                f'opacity="0.6"/>' + text(name, x, _TOP - 4, ink, size=9, dx=-2)
             )
     name, length = unit
     step = nice_step((stop - start) / length, inner / 70) * length

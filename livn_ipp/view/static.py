@@ -12,9 +12,8 @@ from livn_ipp.view.plan import culture_picture
 from livn_ipp.view.svg import Picture
 from livn_ipp.view.trace import run_picture
 
-__all__ = ["MAX_BYTES", "card_html", "picture_of"]
+__all__ = ["card_html", "picture_of"]
 
-MAX_BYTES: Final = 40_000
 _ROWS: Final = 32
 _DETAILS: Final = 4000
 
@@ -30,8 +29,8 @@ def card_html(card: Card) -> str:
     Returns
     -------
     str
-        HTML of less than :data:`MAX_BYTES`; without its picture where that would be
-        larger.
+        HTML of less than :data:`livn_ipp.view.html.MAX_BYTES`; without its picture
+        where that would be larger.
 
     Examples
     --------
@@ -40,7 +39,7 @@ def card_html(card: Card) -> str:
     """
     picture = picture_of(card.picture)
     text = _framed(card, "" if picture is None else picture.img())
-    return text if len(text.encode()) < MAX_BYTES else _framed(card, "")
+    return text if len(text.encode()) < html.MAX_BYTES else _framed(card, "")
 
 
 def picture_of(thing: Any) -> Picture | None:

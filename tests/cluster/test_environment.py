@@ -38,7 +38,7 @@ def test_what_the_user_chose_stays_where_it_can():
     assert made["LIVN_IPP_WORLD"] == "w0"
     assert "PMIX_RANK" not in engine_environment({"PMIX_RANK": "0"}, {})
     assert made["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] == "1"
-    assert made["PRTE_MCA_rmaps_default_mapping_policy"] == ":oversubscribe"
+    assert made["PRTE_MCA_rmaps_default_mapping_policy"] == "slot:oversubscribe"
 
 
 def test_a_checkout_is_importable_on_engines_after_what_the_user_set():

@@ -32,7 +32,7 @@ RECORD = os.environ.get("LIVN_IPP_FAULTS_RECORD")
 def pytest_generate_tests(metafunc):
     if REPEAT > 1 and "faults" in metafunc.definition.path.parts:
         metafunc.fixturenames.append("repetition")
-        metafunc.parametrize("repetition", range(REPEAT))
+        metafunc.parametrize("repetition", range(REPEAT), scope="session")
 
 
 @pytest.hookimpl(hookwrapper=True)
