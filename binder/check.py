@@ -3,11 +3,11 @@
     python binder/check.py [NOTEBOOK ...]
 
 What git has of this repository is copied to an empty home directory. There an ordinary
-user, with 2 GB of memory and no environment of ours, makes an environment of the Python
-in runtime.txt, with JupyterLab in it as repo2docker does; installs requirements.txt;
+user, with 2 GB of memory and nothing of ours, makes an environment of the Python that
+runtime.txt names, with JupyterLab in it as repo2docker does; installs requirements.txt;
 runs postBuild; and executes the notebooks, the quickstart by default. Started as root,
-it becomes user 1000, as Binder's is; the memory is that of a control group where root
-may make one, and otherwise is watched, which an overshoot shorter than a second escapes.
+it becomes user 1000, as Binder's is. The memory is that of a control group where one
+can be made, as by root; otherwise it is watched, twice a second.
 Nothing is left behind but the notebooks, executed, in out/binder.
 """
 
@@ -217,7 +217,9 @@ def main() -> int:
     """Check, and tell how it went."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     quickstart = "notebooks/01_quickstart.ipynb"
-    parser.add_argument("notebooks", nargs="*", default=[quickstart], metavar="NOTEBOOK")
+    parser.add_argument(
+        "notebooks", nargs="*", default=[quickstart], metavar="NOTEBOOK"
+    )
     notebooks = parser.parse_args().notebooks
     root = os.getuid() == 0
     try:

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version as installed
 
-import livn_ipp.encoding
+import livn_ipp.encoding  # noqa: F401 - autodoc, which looks at its classes too early
 
 project = "livn_ipp"
 author = "livn_ipp developers"
@@ -18,7 +18,10 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"  # notebooks are shown with the outputs they were kept with
 myst_heading_anchors = 3  # pages link to each other's headings
-suppress_warnings = ["mystnb.mime_priority"]  # widgets show their static picture
+suppress_warnings = [
+    "mystnb.mime_priority",  # widgets show their static picture
+    "toc.empty_glob",  # pages that are made by programs may not be there
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say what a type cannot: shapes and units

@@ -112,8 +112,7 @@ def test_a_memory_limit_counts_from_what_is_used(cgroup, monkeypatch):
         (
             "memory.limit_in_bytes",
             "memory.usage_in_bytes",
-            "cache 0\ninactive_file 7\nactive_file 7\n"
-            "total_inactive_file 500000000\ntotal_active_file 200000000\n",
+            "inactive_file 7\ntotal_inactive_file 600000000\ntotal_active_file 100000000",
         ),
     ],
 )
