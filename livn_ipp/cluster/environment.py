@@ -192,7 +192,8 @@ def available_memory() -> int:
     Returns
     -------
     int
-        Bytes; limited by the cgroup's limit.
+        Bytes; limited by the cgroup's limit. Files that the system keeps in memory
+        leave it when it is needed, so they do not count as used.
     """
     available = psutil.virtual_memory().available
     for group in _groups("memory"):
@@ -202,8 +203,22 @@ def available_memory() -> int:
         ):
             limit, used = _number(group / limit_name), _number(group / used_name)
             if limit is not None and used is not None:
+                used -= _cached(group)
                 available = min(available, max(0, limit - used))
     return int(available)
+
+
+def _cached(group: Path) -> int:
+    """Bytes of files that a cgroup's processes read or wrote, kept in memory."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    told = dict(line.split(maxsplit=1) for line in lines)
+    # Version 1 counts the groups below separately.
+    prefix = "total_" if "total_inactive_file" in told else ""
+    kinds = ("inactive_file", "active_file")
+    return sum(int(told.get(prefix + kind, 0)) for kind in kinds)
 
 
 def _groups(controller: str) -> list[Path]:

@@ -101,5 +101,32 @@ def test_a_memory_limit_counts_from_what_is_used(cgroup, monkeypatch):
     assert available_memory() == 0
 
 
+@pytest.mark.parametrize(
+    ("limit", "used", "stat"),
+    [
+        (
+            "memory.max",
+            "memory.current",
+            "anon 100000000\ninactive_file 500000000\nactive_file 200000000\n",
+        ),
+        (
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "inactive_file 7\ntotal_inactive_file 600000000\ntotal_active_file 100000000",
+        ),
+    ],
+)
+def test_files_kept_in_memory_do_not_count_as_used(
+    cgroup, monkeypatch, limit, used, stat
+):
+    groups = "4:memory:/job\n" if "bytes" in limit else "0::/job\n"
+    root = "memory/job" if "bytes" in limit else "job"
+    in_group(monkeypatch, groups)
+    cgroup(f"{root}/{limit}", "1000000000\n")
+    cgroup(f"{root}/{used}", "800000000\n")
+    cgroup(f"{root}/memory.stat", stat)
+    assert available_memory() == 900_000_000
+
+
 def test_the_affinity_mask_counts():
     assert 1 <= usable_cores() <= len(os.sched_getaffinity(0))
