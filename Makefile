@@ -8,7 +8,7 @@ SLOW := neuron or mpi or cluster or notebook or browser or slow
 # The environment's mpiexec comes before any other of this machine.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test fast notebooks lint bench clean
+.PHONY: demo test fast notebooks docs lint bench clean
 
 demo: $(INSTALLED)   ## run a culture on a cluster of this machine
 	livn-ipp demo
@@ -23,6 +23,9 @@ notebooks: $(INSTALLED) ## execute the notebooks and keep their outputs
 	LIVN_IPP_PROGRESS=0 jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
+
+docs: $(INSTALLED)   ## the pages, in out/docs; a warning is an error
+	sphinx-build -q -W --keep-going docs out/docs
 
 lint: $(INSTALLED)   ## style and types
 	ruff check .

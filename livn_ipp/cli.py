@@ -163,40 +163,40 @@ def start(
 
     cluster = Cluster(
         num_workers, subworld_size, cluster_id=cluster_id, detach=detach, file=file
-    ).start()
+    )
     try:
-        size = f"{cluster.num_workers} workers x {subworld_size} ranks"
-        click.echo(
-            f"cluster {cluster.cluster_id} runs: {size}\n"
-            f"use it:     cluster = Cluster.from_file({str(cluster.file)!r})\n"
-            f"            env = DistributedEnv(system, cluster=cluster, "
-            f"subworld_size={subworld_size})\n"
-            f"go on:      env = DistributedEnv.attach({str(cluster.file)!r})\n"
-            f"join it:    livn-ipp worker --connect {cluster.file}\n"
-            f"end it:     livn-ipp stop {cluster.file}"
-        )
-        if detach:
-            return
-        _wait_for_the_end(cluster)
+        with _signals_interrupt():
+            cluster.start()
+            click.echo(_ways_to_use(cluster))
+            if detach:
+                return
+            while cluster.alive:
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        click.echo("ending the cluster")
     except BaseException:
         cluster.stop()
         raise
-
-
-def _wait_for_the_end(cluster: Any) -> None:
-    with _signals_interrupt():
-        try:
-            while cluster.alive:
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            click.echo("ending the cluster")
+    else:
+        if cluster.file is not None and cluster.file.exists():  # nobody stopped it
+            log = cluster.log_tail("controller")
             cluster.stop()
-            return
-    if cluster.file.exists():
-        log = cluster.log_tail("controller")
-        cluster.stop()
-        raise click.ClickException(f"the controller has ended. {log}")
+            raise click.ClickException(f"the controller has ended. {log}")
     cluster.stop()
+
+
+def _ways_to_use(cluster: Any) -> str:
+    file, ranks = str(cluster.file), cluster.subworld_size
+    return (
+        f"cluster {cluster.cluster_id} runs: {cluster.num_workers} workers x {ranks} "
+        f"ranks\n"
+        f"use it:   cluster = Cluster.from_file({file!r})\n"
+        f"          env = DistributedEnv(system, cluster=cluster, "
+        f"subworld_size={ranks})\n"
+        f"go on:    env = DistributedEnv.attach({file!r})\n"
+        f"join it:  livn-ipp worker --connect {file}\n"
+        f"end it:   livn-ipp stop {file}"
+    )
 
 
 @main.command()

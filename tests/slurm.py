@@ -1,4 +1,4 @@
-"""A Slurm of one machine, for the tests of batch jobs; started and ended by them."""
+"""A Slurm on this machine, for the tests of batch jobs; started and ended by them."""
 
 import contextlib
 import os
@@ -9,6 +9,8 @@ import subprocess
 import time
 import uuid
 
+import psutil
+
 from livn_ipp.cluster.processes import end, marked
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
@@ -18,16 +20,15 @@ _CONFIGURATION = """\
 ClusterName=livn
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 AuthType=auth/munge
 AuthInfo=socket={directory}/munge.sock
 CryptoType=crypto/munge
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={directory}/state
-SlurmdSpoolDir={directory}/spool
+SlurmdSpoolDir={directory}/spool.%n
 SlurmctldPidFile={directory}/slurmctld.pid
-SlurmdPidFile={directory}/slurmd.pid
+SlurmdPidFile={directory}/slurmd.%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -42,11 +43,16 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 KillWait=5
 InactiveLimit=0
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} Boards=1 SocketsPerBoard=1 \
-CoresPerSocket={cores} ThreadsPerCore=1 RealMemory=8000 State=UNKNOWN
-PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
-PartitionName=closed Nodes={host} MaxTime=INFINITE State=DOWN
+{nodes}
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=closed Nodes=ALL MaxTime=INFINITE State=DOWN
 """
+
+_NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cores} "
+    "Boards=1 SocketsPerBoard=1 CoresPerSocket={cores} ThreadsPerCore=1 "
+    "RealMemory=8000 State=UNKNOWN"
+)
 
 
 class Unavailable(Exception):
@@ -54,17 +60,19 @@ class Unavailable(Exception):
 
 
 class Slurm:
-    """Munge, a Slurm controller and one node; a context manager.
+    """Munge, a Slurm controller and its nodes; a context manager.
 
-    The node claims more cores than the machine may have, enough for 8 ranks at once.
+    Each node is this machine under another name, and claims more cores than it may
+    have, enough for 8 ranks at once.
     """
 
     cores = 8
 
-    def __init__(self, directory):
+    def __init__(self, directory, nodes=()):
         self.directory = directory
         self._mark = {"LIVN_IPP_TEST_SLURM": uuid.uuid4().hex}
         self.host = socket.gethostname().partition(".")[0]
+        self.nodes = tuple(nodes) or (self.host,)
         self.background = set()
         self._daemons = []
         self.variables = {"SLURM_CONF": str(directory / "slurm.conf"), **self._mark}
@@ -87,7 +95,11 @@ class Slurm:
 
     def __exit__(self, *_):
         with contextlib.suppress(Exception):
-            self.run("scancel", "--user=root", "--full", "--signal=KILL")
+            self.run("scancel", "--user=root")
+            self.background.clear()
+            self.await_jobs(lambda jobs: not jobs)
+        for step in self._steps():  # they would wait for the controller for ever
+            step.kill()
         end(self._mark, grace=2.0, limit=30.0)
         for daemon in self._daemons:
             daemon.wait(10)
@@ -106,7 +118,21 @@ class Slurm:
 
     def processes(self):
         """Its daemons, and what runs in jobs that inherited the mark."""
-        return marked(self._mark)
+        return marked(self._mark) + self._steps()
+
+    def _steps(self):
+        """The parents of jobs, whose variables are overwritten by their title."""
+        return [
+            process
+            for process in psutil.process_iter()
+            if process.name() == "slurmstepd" and self._is_mine(process)
+        ]
+
+    def _is_mine(self, process):
+        with contextlib.suppress(psutil.Error):
+            sockets = process.net_connections("unix")
+            return any(each.laddr.startswith(str(self.directory)) for each in sockets)
+        return False
 
     def jobs(self):
         """States by id of the jobs that have not ended, but for `background`."""
@@ -123,20 +149,22 @@ class Slurm:
         return found
 
     def _start(self, environment):
-        for name in ("state", "spool"):
-            (self.directory / name).mkdir(parents=True)
+        (self.directory / "state").mkdir(parents=True)
         self.directory.chmod(0o755)
         key = self.directory / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        controller_port, node_port = _free_ports(2)
+        controller_port, *node_ports = _free_ports(1 + len(self.nodes))
+        nodes = [
+            _NODE.format(name=name, host=self.host, port=port, cores=self.cores)
+            for name, port in zip(self.nodes, node_ports, strict=True)
+        ]
         (self.directory / "slurm.conf").write_text(
             _CONFIGURATION.format(
                 host=self.host,
                 directory=self.directory,
                 controller_port=controller_port,
-                node_port=node_port,
-                cores=self.cores,
+                nodes="\n".join(nodes),
             )
         )
         munge = [
@@ -144,7 +172,8 @@ class Slurm:
             *(f"--key-file={key}", f"--socket={self.directory / 'munge.sock'}"),
             *(f"--{kind}-file={self.directory / kind}" for kind in ("pid", "seed")),
         ]
-        for command in (munge, ["slurmctld", "-D", "-c"], ["slurmd", "-D", "-c"]):
+        nodes = [["slurmd", "-D", "-c", "-N", name] for name in self.nodes]
+        for command in (munge, ["slurmctld", "-D", "-c"], *nodes):
             with (self.directory / f"{command[0]}.log").open("ab") as log:
                 daemon = subprocess.Popen(
                     command,
@@ -158,12 +187,12 @@ class Slurm:
         self.await_idle()
 
     def await_idle(self):
-        """Wait until the node takes jobs."""
+        """Wait until all nodes take jobs."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                states = self.run("sinfo", "--noheader", "--format=%t").split()
-                if {"idle", "mix", "alloc"} & set(states):
+                said = self.run("sinfo", "--noheader", "--Node", "--format=%t")
+                if set(said.split()) <= {"idle", "mix", "alloc"}:
                     return
             if time.monotonic() > deadline:
                 raise Unavailable(f"Slurm did not come up: {self._logs()}")
@@ -177,8 +206,11 @@ class Slurm:
 
 
 def _free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nobody listens on, from a range that is not given out by itself."""
+    chosen = []
+    while len(set(chosen)) < count:
+        port = 20000 + secrets.randbelow(10000)
+        with contextlib.suppress(OSError), socket.socket() as trial:
+            trial.bind(("127.0.0.1", port))
+            chosen.append(port)
+    return list(set(chosen))

@@ -24,7 +24,7 @@ def livn_ipp(*arguments):
 def test_help_names_the_commands():
     result = livn_ipp("--help")
     assert result.exit_code == 0
-    for command in ("check", "demo", "generate"):
+    for command in ("check", "demo", "generate", "start", "stop", "worker"):
         assert f"\n  {command} " in result.output
 
 

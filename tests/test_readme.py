@@ -43,13 +43,24 @@ def test_python_blocks_use_what_is_public(code):
 
 @pytest.mark.cluster
 def test_the_notebook_example_runs():
-    (code,) = (code for language, code in BLOCKS if language == "python")
+    code = next(code for language, code in BLOCKS if language == "python")
     program = f"{code}\nprint(len(first), len(second), sorted(first[0]))"
     process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, timeout=100, text=True
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == f"6 6 {list(range(16))}".split()
+
+
+@pytest.mark.cluster
+def test_the_example_of_a_long_night_runs():
+    _, code = (code for language, code in BLOCKS if language == "python")
+    program = f"{code}\nprint(len(runs), second.duration, type(error).__name__)"
+    process = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=100, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split()[::2] == ["20", "CallTimeout"]
 
 
 @pytest.mark.cluster

@@ -14,7 +14,13 @@ from typing import Any, Final, Self
 
 from livn_ipp.errors import ConfigError
 
-__all__ = ["ClusterFile", "default_path", "engine_connection", "write_private"]
+__all__ = [
+    "ClusterFile",
+    "check_trusted",
+    "default_path",
+    "engine_connection",
+    "write_private",
+]
 
 _FORMAT: Final = 1
 _CONNECTION: Final = {"interface", "registration"}
@@ -155,9 +161,30 @@ def write_private(path: Path, content: bytes) -> None:
         raise
 
 
+def check_trusted(path: Path) -> None:
+    """Refuse a file that somebody else may have written: it decides what runs here.
+
+    Raises
+    ------
+    ConfigError
+        If another user owns it or may write to it.
+    OSError
+        If it is not there.
+    """
+    found = path.stat()
+    if found.st_uid not in {os.getuid(), 0} or found.st_mode & 0o022:
+        raise ConfigError(
+            f"{path} may have been written by another user, and what it says decides "
+            f"what runs here. If it is yours: chmod 600 {path}"
+        )
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
+        check_trusted(path)
         content = json.loads(path.read_text(encoding="utf-8"))
+    except ConfigError:
+        raise
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no cluster file {path}. Its cluster has ended, or never was; "

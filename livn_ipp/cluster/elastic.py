@@ -56,13 +56,14 @@ class Elastic(Reachable):
         """
         check_count("num_workers", num_workers)
         self._check_may_start()
-        size = self.world_size // self.subworld_size
+        user = self._user()
+        own = self.world_size // self.subworld_size
+        size = own if user is None else user.workers_per_world
         if num_workers % size:
             raise ConfigError(
                 f"cannot add {num_workers} workers: {size} share a world "
                 f"(workers_per_world={size}), so add a multiple of {size}"
             )
-        user = self._user()
         if user is not None:
             user.grow(num_workers // size)
             return

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 
+from livn_ipp.cluster.allocation import allocation, elsewhere
+
 __all__ = [
     "available_memory",
     "engine_environment",
@@ -20,13 +22,14 @@ _MPI_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDI_", "HYDRA_", "MPIR_")
 _UNDER_MPIRUN = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
 
 # As root or not, with more ranks than cores, and without two worlds being pinned to
-# the same first cores; for Open MPI 5 and, where the names differ, for 4. MPICH needs
-# none of them.
+# the same first cores. By slot, since by core all ranks would go to the first machine
+# of an allocation, whatever its share. For Open MPI 5 and, where the names differ,
+# for 4. MPICH needs none of them.
 _MPI_SETTINGS = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     "OMPI_MCA_mpi_yield_when_idle": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_rmaps_default_mapping_policy": "slot:oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
@@ -163,8 +166,18 @@ def usable_cores() -> int:
     -------
     int
         At least 1; limited by the affinity mask and by the cgroup's quota, which is
-        what a container or a batch job gets.
+        what a container or a batch job gets; with those of the other machines of a
+        Slurm job, where ranks can run too.
     """
+    machines = allocation(os.environ)
+    others = elsewhere(machines)
+    if machines.keys() == others.keys():
+        return sum(others.values()) or _cores_here()
+    share = sum(machines.values()) - sum(others.values())
+    return min(share, _cores_here()) + sum(others.values())
+
+
+def _cores_here() -> int:
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -179,7 +192,8 @@ def available_memory() -> int:
     Returns
     -------
     int
-        Bytes; limited by the cgroup's limit.
+        Bytes; limited by the cgroup's limit. Files that the system keeps in memory
+        leave it when it is needed, so they do not count as used.
     """
     available = psutil.virtual_memory().available
     for group in _groups("memory"):
@@ -189,8 +203,22 @@ def available_memory() -> int:
         ):
             limit, used = _number(group / limit_name), _number(group / used_name)
             if limit is not None and used is not None:
+                used -= _cached(group)
                 available = min(available, max(0, limit - used))
     return int(available)
+
+
+def _cached(group: Path) -> int:
+    """Bytes of files that a cgroup's processes read or wrote, kept in memory."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    told = dict(line.split(maxsplit=1) for line in lines)
+    # Version 1 counts the groups below separately.
+    prefix = "total_" if "total_inactive_file" in told else ""
+    kinds = ("inactive_file", "active_file")
+    return sum(int(told.get(prefix + kind, 0)) for kind in kinds)
 
 
 def _groups(controller: str) -> list[Path]:

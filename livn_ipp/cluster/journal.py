@@ -8,17 +8,20 @@ configuration, and each parcel of calls before it is sent.
 import base64
 import contextlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.cluster_file import write_private
+from livn_ipp.cluster.cluster_file import check_trusted, write_private
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Journal", "Past", "Sent"]
+
+_log = logging.getLogger("livn_ipp")
 
 _LONGEST: Final = 1 << 20
 """Bytes of parcels after which those that are settled are left out."""
@@ -157,11 +160,14 @@ class Journal:
             If there is none, or no complete one.
         """
         try:
+            check_trusted(path)
             lines = _lines(path.read_bytes())
             first = next(lines)
             past = Past(first["subworld_size"], _frames(first["factory"]))
             for line in lines:
                 past.note(line)
+        except ConfigError:
+            raise
         except FileNotFoundError as error:
             raise ConfigError(
                 f"there is no journal {path}: no DistributedEnv runs on this cluster. "
@@ -229,9 +235,18 @@ class Journal:
         if self._file is None:
             return
         self._past.note(line)
-        self._file.write(_line(line))
-        if self._file.tell() > self._limit:
-            self._rewrite()
+        try:
+            self._file.write(_line(line))
+            if self._file.tell() > self._limit:
+                self._rewrite()
+        except OSError as error:  # calls are worth more than their journal
+            _log.warning(
+                "cannot write the journal %s: %s; what is submitted from now on ends "
+                "with this process",
+                self._path,
+                error,
+            )
+            self.close()
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds what still counts."""

@@ -209,6 +209,12 @@ class Cluster(Worlds):
         path = Path(file).absolute()
         told = ClusterFile.read(path)
         if not listens(dict(told.client)):
+            if told.host != platform.node():
+                raise ClusterLost(
+                    f"The controller of {told.describe()} cannot be reached from "
+                    f"{platform.node()}: it has ended, or listens to nobody else. "
+                    f"Cluster(..., interface='*') lets it listen to all"
+                )
             raise ClusterLost(
                 f"The controller of {told.describe()} has ended; {path} is a leftover. "
                 f"Remove it and start another cluster"
@@ -328,7 +334,10 @@ class Cluster(Worlds):
             self._processes.start_controller(deadline)
             names = [self.launch_world() for _ in range(self._shape.num_worlds)]
             information = read_connection(directory, self.cluster_id)
-            self._connection = Connection(information, self.cluster_id)
+            # It was started a moment ago, maybe on a machine that is very busy.
+            self._connection = Connection(
+                information, self.cluster_id, patience=self._start_timeout
+            )
             if self._min_worlds is None:
                 self._await_worlds(names, deadline, tell=True)
             else:

@@ -18,6 +18,7 @@ __all__ = [
     "Implementation",
     "check_mpi",
     "identify",
+    "identify_mpiexec",
     "library",
     "matching_mpiexec",
     "mpiexecs",
@@ -133,6 +134,11 @@ def _mpiexec_paths() -> list[str]:
         for name in names
     )
     return list(dict.fromkeys(path for path in found if path))
+
+
+def identify_mpiexec(mpiexec: Path) -> Implementation:
+    """Tell the implementation of one mpiexec program; "unknown MPI" if it does not."""
+    return _version_of(str(mpiexec)) or Implementation("unknown MPI", "", mpiexec)
 
 
 def _version_of(mpiexec: str) -> Implementation | None:

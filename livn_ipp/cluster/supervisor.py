@@ -135,7 +135,7 @@ class Supervisor:
         """Start one more world; returns the slots of its workers at once."""
         with self._lock:
             orders = self._fleet.add(workers, time.monotonic())
-        self._spawn("livn_ipp starts a world", lambda: self._carry_out(orders))
+        self._spawn("livn_ipp starts a world", lambda: self._begin(orders))
         return tuple(slot for o in orders if isinstance(o, Start) for slot in o.slots)
 
     def welcome(
@@ -234,7 +234,7 @@ class Supervisor:
         hung: bool,
         orders: list[Order],
     ) -> None:
-        with self._turn(slots[0]):
+        with self._turn(slots, orders):
             if hung:
                 self._crew.strike(world, hung=True)
             else:
@@ -244,10 +244,15 @@ class Supervisor:
             self._crew.lost(world, slots, reason, replaced=bool(orders))
             self._carry_out(orders)
 
-    def _turn(self, slot: int) -> threading.Lock:
+    def _begin(self, orders: Sequence[Order]) -> None:
+        with self._turn((), orders):
+            self._carry_out(orders)
+
+    def _turn(self, slots: Sequence[int], orders: Sequence[Order]) -> threading.Lock:
         # So that what is told of a slot comes in order: it joined, then it was lost.
+        starts = [order.slots[0] for order in orders if isinstance(order, Start)]
         with self._lock:
-            return self._turns.setdefault(slot, threading.Lock())
+            return self._turns.setdefault((*starts, *slots)[0], threading.Lock())
 
     def _cause(self, world: str) -> str:
         if not self._cluster.starts_worlds:
@@ -308,6 +313,10 @@ class Supervisor:
         self._carry_out(orders)
 
     def _admit(self, order: Start, world: str) -> None:
+        with self._turn((), [order]):
+            self._take_in_guest(order, world)
+
+    def _take_in_guest(self, order: Start, world: str) -> None:
         try:
             self._crew.take_in(world, order.slots)
             orders = self._ready(order.berth, world)

@@ -138,6 +138,11 @@ class Place:
                 self.cluster.start()
         return IppTransport(self.cluster, subworld_size)
 
+    def prepare_to_close(self) -> None:
+        """Let nobody make the cluster's workers free, if it is about to end."""
+        if self._owned is not None:
+            self._owned.ending = True
+
     def close(self) -> None:
         """End the cluster, if it was started here."""
         owned, self._owned = self._owned, None

@@ -288,6 +288,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         """
         self._ended = True
         self._close_views()
+        self._place.prepare_to_close()
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None:
             dispatcher.close()
@@ -378,6 +379,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
             self.shutdown()
             raise
         self._dispatcher = dispatcher
+        self._show_cluster()
         self._since = time.monotonic()
 
     @classmethod

@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from livn_ipp.cluster.cluster_file import ClusterFile, engine_connection, write_private
+from livn_ipp.cluster.journal import Journal
 from livn_ipp.errors import ConfigError
 
 FILE = ClusterFile(
@@ -61,6 +62,18 @@ def test_another_file_is_refused_by_name(tmp_path, content):
     path.write_text(json.dumps(told))
     with pytest.raises(ConfigError, match=r"Cluster\.file"):
         ClusterFile.read(path)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_may_write_is_not_trusted(tmp_path, mode):
+    path = tmp_path / "cluster.json"
+    FILE.write(path)
+    path.chmod(mode)
+    for read in (ClusterFile.read, engine_connection, Journal.read):
+        with pytest.raises(ConfigError, match="chmod 600"):
+            read(path)
+    path.chmod(0o640)
+    assert ClusterFile.read(path) == FILE
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):

@@ -38,7 +38,7 @@ def test_what_the_user_chose_stays_where_it_can():
     assert made["LIVN_IPP_WORLD"] == "w0"
     assert "PMIX_RANK" not in engine_environment({"PMIX_RANK": "0"}, {})
     assert made["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] == "1"
-    assert made["PRTE_MCA_rmaps_default_mapping_policy"] == ":oversubscribe"
+    assert made["PRTE_MCA_rmaps_default_mapping_policy"] == "slot:oversubscribe"
 
 
 def test_a_checkout_is_importable_on_engines_after_what_the_user_set():
@@ -99,6 +99,35 @@ def test_a_memory_limit_counts_from_what_is_used(cgroup, monkeypatch):
     assert available_memory() == 200_000_000
     cgroup("job/memory.current", "400000000\n")
     assert available_memory() == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "stat"),
+    [
+        (
+            "memory.max",
+            "memory.current",
+            "anon 100000000\ninactive_file 500000000\nactive_file 200000000\n",
+        ),
+        (
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "inactive_file 7\ntotal_inactive_file 6e8\ntotal_active_file 1e8".replace(
+                "e8", "00000000"
+            ),
+        ),
+    ],
+)
+def test_files_kept_in_memory_do_not_count_as_used(
+    cgroup, monkeypatch, limit, used, stat
+):
+    groups = "4:memory:/job\n" if "bytes" in limit else "0::/job\n"
+    root = "memory/job" if "bytes" in limit else "job"
+    in_group(monkeypatch, groups)
+    cgroup(f"{root}/{limit}", "1000000000\n")
+    cgroup(f"{root}/{used}", "800000000\n")
+    cgroup(f"{root}/memory.stat", stat)
+    assert available_memory() == 900_000_000
 
 
 def test_the_affinity_mask_counts():

@@ -228,6 +228,23 @@ def test_start_join_and_stop_from_three_terminals(livn_ipp, case, tmp_path):
 
 @pytest.mark.cluster
 @pytest.mark.slow
+def test_a_joiner_that_nobody_ends_sees_that_the_cluster_is_gone(
+    livn_ipp, case, tmp_path
+):
+    with Cluster(num_workers=1) as cluster:
+        # By this file it knows no more than a joiner on another machine would.
+        file = tmp_path / "engine.json"
+        file.write_text(json.dumps(dict(ClusterFile.read(cluster.file).engine)))
+        joiner = livn_ipp("worker", "--connect", file)
+        cluster.wait_for_workers(2, timeout=60)
+        assert joiner.poll() is None
+    code, out = ends(joiner)
+    assert (code, out.splitlines()[-1]) == (0, "the cluster has ended")
+    assert not case.left(10)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
 def test_interrupting_start_ends_the_cluster(livn_ipp, case, tmp_path):
     file = tmp_path / "cluster.json"
     starter = livn_ipp("start", "--num-workers", 1, "--file", file)

@@ -1,6 +1,7 @@
 """The journal against a model of it, cut off anywhere."""
 
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -136,3 +137,16 @@ def test_faults_are_named_with_the_fix(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ConfigError, match="cannot read the journal"):
             Journal.read(path)
+
+
+def test_a_full_disk_ends_the_journal_and_no_call(tmp_path, caplog):
+    journal = Journal.create(tmp_path / "journal", 1, wire.dumps("factory"), OWNER)
+    journal.sends(1, 0, [1], -1)
+    journal._file.close()
+    journal._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+    for number in range(2, 5):
+        journal.sends(number, 0, [number], -1)
+    assert caplog.text.count("cannot write the journal") == 1
+    assert "No space left on device" in caplog.text
+    assert list(Journal.read(tmp_path / "journal").sent) == [1]
+    journal.close()

@@ -13,6 +13,7 @@ from watched import until
 
 from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.processes import WORLD, end, marked
+from livn_ipp.cluster.transports import takeover
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ClusterLost, ConfigError, WorkerLost
 
@@ -219,6 +220,37 @@ def reached(file):
         return cluster
     cluster.stop()
     return None
+
+
+def test_a_leader_whose_ranks_were_not_reached_is_replaced(case, left, monkeypatch):
+    kernel, line = started(
+        case,
+        TALLY
+        + "(first, *_) = env._dispatcher.transport._seats.values()\n"
+        + "class Deaf:\n"
+        + "    history = []\n"
+        + "    def apply_async(self, *args): pass\n"
+        + "object.__setattr__(first, 'others', (Deaf(),))\n"
+        + "call = env.submit(nap, 0, worker=first.place.index)\n"
+        + "time.sleep(1)\n"  # killed between two messages, as far as workers know
+        + "print(call.id, first.place.index, first.place.world, flush=True)\n"
+        + "time.sleep(300)\n",
+    )
+    kill(kernel)
+    number, index, world = line.split()
+    monkeypatch.setattr(takeover, "_ALONE", 3.0)
+    env = DistributedEnv.attach(left)
+    try:
+        weights = lambda run, env: sorted(env.weights)
+        assert env.submit(weights).result(30) == ["a"]  # the other one is well
+        with pytest.raises(WorkerLost, match="cannot be recovered"):
+            env.recovered[int(number)].result(60)
+        assert env.submit(weights, worker=int(index)).result(60) == ["a"]
+        assert world not in env.cluster.worlds
+    finally:
+        env.shutdown()
+        env.cluster.shutdown()
+    assert not case.left(10)
 
 
 def test_a_file_that_is_left_over_says_what_to_do(case, left):

@@ -1,6 +1,7 @@
 """Clusters on a real Slurm of one machine, which the tests start themselves."""
 
 import contextlib
+import inspect
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 
+import ipyparallel
 import pytest
 from slurm import Slurm, Unavailable
 from watched import until
@@ -306,12 +308,56 @@ def test_all_workers_may_share_a_job_whose_end_has_a_reason(quiet):
     quiet.await_jobs(lambda jobs: not jobs)
 
 
+def node():
+    """Runs on an engine: the world, and the node that it is on."""
+    import os
+
+    return os.environ["LIVN_IPP_WORLD"], os.environ["SLURMD_NODENAME"]
+
+
+SPREAD = f"""
+{inspect.getsource(node)}
+from livn_ipp.cluster.launch import Cluster
+with Cluster(subworld_size=2) as cluster:
+    print(sorted(cluster.client[:].apply_sync(node)))
+"""
+
+
+def test_worlds_are_spread_over_the_nodes_that_they_are_given(tmp_path, monkeypatch):
+    # Settings of this shell's may tell Open MPI to put all ranks on the first node.
+    monkeypatch.delenv("PRTE_MCA_rmaps_default_mapping_policy", raising=False)
+    program, out = tmp_path / "inside.py", tmp_path / "out"
+    program.write_text(SPREAD)
+    try:
+        with Slurm(tmp_path / "slurm", nodes=["n1", "n2"]) as both:
+            monkeypatch.setenv("SLURM_CONF", both.variables["SLURM_CONF"])
+            # One world of two nodes ...
+            wide = ["--nodes=2", "--ntasks-per-node=1"]
+            with Cluster(
+                1, 2, launcher="slurm", launcher_options={"directives": wide}
+            ) as cluster:
+                places = cluster.client[:].apply_sync(ipyparallel.interactive(node))
+                assert sorted(places) == [("w0", "n1"), ("w0", "n2")]
+            both.await_jobs(lambda jobs: not jobs)
+            # ... and two worlds in a job that has two nodes, one each.
+            both.run(
+                *("sbatch", "--nodes=2", "--ntasks-per-node=2", f"--output={out}"),
+                f"--wrap=exec {sys.executable} {program}",
+            )
+            both.await_jobs(lambda jobs: not jobs, 90)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    expected = [(f"w{world}", f"n{world + 1}") for world in (0, 0, 1, 1)]
+    text = out.read_text()
+    assert text.splitlines()[-1] == str(expected), text
+
+
 def test_nothing_of_slurm_outlives_its_tests(tmp_path):
     try:
         with Slurm(tmp_path / "slurm") as other:
             assert other.jobs() == {}
             subprocess.run(
-                ["sbatch", "--wrap=exec sleep 300"],
+                ["sbatch", "--output=/dev/null", "--wrap=exec sleep 300"],
                 env={**os.environ, **other.variables},
                 timeout=SOON,
                 check=True,

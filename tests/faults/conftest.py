@@ -32,7 +32,7 @@ RECORD = os.environ.get("LIVN_IPP_FAULTS_RECORD")
 def pytest_generate_tests(metafunc):
     if REPEAT > 1 and "faults" in metafunc.definition.path.parts:
         metafunc.fixturenames.append("repetition")
-        metafunc.parametrize("repetition", range(REPEAT))
+        metafunc.parametrize("repetition", range(REPEAT), scope="session")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -41,7 +41,12 @@ def pytest_runtest_makereport(item, call):
     if report.outcome == "failed":
         item.stash[_FAILED] = True
     if report.when == "call" or report.outcome == "failed":
-        _write(test=item.originalname, outcome=report.outcome, seconds=report.duration)
+        _write(
+            test=item.originalname,
+            outcome=report.outcome,
+            seconds=report.duration,
+            error=report.longreprtext[-4000:],
+        )
 
 
 @pytest.fixture

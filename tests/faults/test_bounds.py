@@ -12,7 +12,7 @@ import psutil
 import pytest
 from watched import PATIENCE, until
 
-from livn_ipp.cluster.processes import CLUSTER, marked
+from livn_ipp.cluster.processes import marked
 from livn_ipp.errors import CallCancelled
 from livn_ipp.testing import Fault, Raise
 from livn_ipp.types import Decoding
@@ -52,7 +52,7 @@ def possessions(cluster):
     return (
         threading.active_count(),
         psutil.Process().num_fds(),
-        len(marked({CLUSTER: cluster.cluster_id})),
+        len(marked(cluster._processes.marks)),
     )
 
 
@@ -108,9 +108,9 @@ def test_large_results_are_not_kept(watch, cluster, record):
     large = Ones(size=80_000_000)
 
     def controller():
-        processes = marked({CLUSTER: cluster.cluster_id})
-        parts = [p for p in processes if "controller" in " ".join(p.cmdline())]
-        return sum(p.memory_info().rss for p in parts)
+        first = psutil.Process(cluster._processes._controller.pid)
+        parts = [first, *first.children(recursive=True)]
+        return sum(part.memory_info().rss for part in parts)
 
     assert env.submit(large).result(PATIENCE).sum() == 80_000_000
     before, hub_before = resident(), controller()

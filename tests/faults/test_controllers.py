@@ -10,7 +10,7 @@ import pytest
 from watched import PATIENCE, Watched, until
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import CLUSTER, marked
+from livn_ipp.cluster.processes import marked
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ClusterLost
 from livn_ipp.testing import Fault, FaultyEnv, Sleep, kill_rank
@@ -32,17 +32,15 @@ def doomed():
 
 def controller(cluster):
     """Return the processes of ipcontroller."""
-    found = marked({CLUSTER: cluster.cluster_id})
-    parts = [p for p in found if "ipyparallel.controller" in " ".join(p.cmdline())]
-    assert parts
-    return parts
+    first = psutil.Process(cluster._processes._controller.pid)
+    return [first, *first.children(recursive=True)]
 
 
 def test_a_killed_controller_ends_every_call(doomed, record):
     """F14: nothing hangs, and nothing is left."""
     calls = [doomed.submit(10, Fault(Sleep())) for _ in range(3)]
     doomed.running(calls[0])
-    mark = {CLUSTER: doomed.env.cluster.cluster_id}
+    mark = doomed.env.cluster._processes.marks
     parts = controller(doomed.env.cluster)
     killed = time.monotonic()
     for process in parts:
@@ -80,11 +78,15 @@ def test_a_stopped_controller_is_noticed(doomed, record):
                 process.resume()
 
 
-def test_late_results_of_a_worker_that_was_given_up_are_dropped(watch, record):
+def test_late_results_of_a_worker_that_was_given_up_are_dropped(
+    watch, record, tmp_path
+):
     """F17: it answers after another has run its call."""
     watched = watch()
-    call = watched.submit(lambda run, env: os.getpid(), pace=0.2, worker=0)
-    watched.under_way(call)
+    slow = Fault(Sleep(20), attempts=[1], counter=tmp_path)
+    call = watched.submit(lambda run, env: os.getpid(), slow, worker=0)
+    watched.running(call)
+    until(lambda: any(tmp_path.iterdir()), what="a start")
     frozen = [kill_rank(watched.env, 0, r, signal=signal.SIGSTOP) for r in (0, 1)]
     noticed = watched.noticed(frozen[0].time)
     record("F17", worker=noticed - frozen[0].time)

@@ -141,7 +141,7 @@ def test_a_session_is_lost_with_its_worker(watch, record):
         with pytest.raises(SessionLost) as caught:
             running.result(PATIENCE)
         record("F3", result=time.monotonic() - killed)
-        assert caught.value.last_step == 2
+        assert caught.value.last_step == 3
         for step in (queued.result, session.step):
             with pytest.raises(SessionLost):
                 step()

@@ -1,15 +1,18 @@
 """Worlds on this machine, or on those of an allocation, started by mpiexec."""
 
 import functools
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from livn_ipp.cluster.allocation import allocation, elsewhere, place
 from livn_ipp.cluster.environment import engine_environment
+from livn_ipp.cluster.launchers.address import own_address
 from livn_ipp.cluster.launchers.base import ENGINE
-from livn_ipp.cluster.mpi import matching_mpiexec
-from livn_ipp.cluster.preflight import require
+from livn_ipp.cluster.mpi import identify_mpiexec, matching_mpiexec
+from livn_ipp.cluster.preflight import require, require_packages
 from livn_ipp.cluster.processes import Started
 from livn_ipp.cluster.security import LOOPBACK
 from livn_ipp.errors import ConfigError
@@ -19,6 +22,9 @@ __all__ = ["MPILauncher"]
 
 class MPILauncher:
     """Starts each world by a mpiexec of its own.
+
+    Inside of a Slurm job that has several machines, worlds are spread over these: each
+    mpiexec knows of no other and would begin with the first.
 
     Parameters
     ----------
@@ -39,19 +45,38 @@ class MPILauncher:
                 f"further arguments of mpiexec go into mpi_args"
             )
         self.arguments = tuple(arguments)
-        self.address = LOOPBACK
+        self._machines = allocation(os.environ)
+        self._spread = bool(elsewhere(self._machines))
+        self._placed: list[tuple[Started, dict[str, int]]] = []
+        self.address = own_address() if self._spread else LOOPBACK
 
     @functools.cached_property
     def _mpiexec(self) -> Path:
         return matching_mpiexec()
 
     def require(self, ranks: int) -> None:
-        """Refuse to start ranks on a machine that lacks something."""
-        require(ranks)
+        """Refuse to start ranks on machines that lack something."""
+        if self._spread:
+            require_packages()
+            _ = self._mpiexec
+        else:
+            require(ranks)
 
-    def command(self, size: int) -> list[str]:
-        """Build the command that starts `size` engines in one MPI world."""
+    def command(self, size: int, hosts: Mapping[str, int] | None = None) -> list[str]:
+        """Build the command that starts `size` engines in one MPI world.
+
+        Parameters
+        ----------
+        size
+            Ranks.
+        hosts
+            Ranks by machine; by default mpiexec chooses.
+        """
         program = [str(self._mpiexec), "-n", str(size), *self.arguments]
+        if hosts:
+            open_mpi = identify_mpiexec(self._mpiexec).name == "Open MPI"
+            told = ",".join(f"{name}:{ranks}" for name, ranks in hosts.items())
+            program += ["--host" if open_mpi else "-hosts", told]
         return [*program, sys.executable, *ENGINE]
 
     def environment(
@@ -62,7 +87,18 @@ class MPILauncher:
 
     def start(self, size: int, environment: Mapping[str, str], log: Path) -> Started:
         """Start `size` engines in one MPI world; returns before they have."""
-        return Started(self.command(size), environment, log)
+        hosts = place(size, self._free()) if self._spread else {}
+        started = Started(self.command(size, hosts), environment, log)
+        self._placed.append((started, hosts))
+        return started
+
+    def _free(self) -> dict[str, int]:
+        self._placed = [each for each in self._placed if each[0].exit_code is None]
+        free = dict(self._machines)
+        for _, hosts in self._placed:
+            for name, ranks in hosts.items():
+                free[name] -= ranks
+        return free
 
     def end_all(self, _marks: Mapping[str, str]) -> bool:
         """Do nothing: the marks are found on this machine."""

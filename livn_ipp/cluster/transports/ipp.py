@@ -14,19 +14,16 @@ from ipyparallel.serialize import deserialize_object
 from livn_ipp.cluster import topology, wire
 from livn_ipp.cluster.departure import failure_error
 from livn_ipp.cluster.dispatcher import Listener
-from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.journal import Past
 from livn_ipp.cluster.memory import memory_error
 from livn_ipp.cluster.preflight import warn_of_memory
-from livn_ipp.cluster.recovered import Recovered
-from livn_ipp.cluster.results import Results
 from livn_ipp.cluster.shared import Inbox
-from livn_ipp.cluster.succession import Found, Refused, Turn
+from livn_ipp.cluster.succession import Refused, Turn
 from livn_ipp.cluster.supervisor import Supervisor
-from livn_ipp.cluster.transports.engine import BOOT, CLOSE, SERVE, SUCCEED
+from livn_ipp.cluster.transports.engine import BOOT, CLOSE, SERVE
+from livn_ipp.cluster.transports.growth import ComingAndGoing
 from livn_ipp.cluster.transports.handover import (
     Handover,
-    agreed_version,
     check_alone,
 )
 from livn_ipp.cluster.transports.hub import Hub
@@ -36,18 +33,17 @@ from livn_ipp.cluster.transports.seats import (
     ignore_late_replies,
     registered,
 )
-from livn_ipp.errors import CallError, ClusterLost
+from livn_ipp.cluster.transports.takeover import TakeOver
+from livn_ipp.errors import CallError, ClusterLost, LivnError
 
 __all__ = ["IppTransport"]
 
-_PATIENCE = 10.0  # s, for engines to leave what they do
-_SILENCE = 10.0  # s, of a controller on this machine
+_SILENCE = 15.0  # s, of a controller on this machine
 _OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
-_ALONE = 60.0  # s, for a leader to end what the other ranks have ended
 
 
-class IppTransport:
+class IppTransport(ComingAndGoing, TakeOver):
     """Reaches workers as groups of ipyparallel engines.
 
     Every rank of a worker is sent each parcel, and each sends a reply; the leader's
@@ -78,6 +74,8 @@ class IppTransport:
         past: Past | None = None,
         takeover: bool = False,
     ) -> None:
+        TakeOver.__init__(self, past)
+        ComingAndGoing.__init__(self)
         self._cluster = cluster
         self._timeout = timeout
         self._subworld_size = subworld_size
@@ -90,13 +88,7 @@ class IppTransport:
         self._closing = threading.Event()
         self._hub: Hub | None = None
         self._inbox: Inbox | None = None
-        self._past = past
         self._takeover = takeover
-        self._handover: Handover | None = None
-        self._recovered: Recovered | None = None
-        self._awaited: dict[int, Seat] = {}
-        self._surplus: dict[Seat, list[wire.Item]] = {}
-        self._leaving = False
         self.bytes_sent = 0
 
     @property
@@ -108,11 +100,6 @@ class IppTransport:
     def ranks(self) -> dict[int, tuple[topology.Rank, ...]]:
         """The ranks of each worker by index; the first is the leader."""
         return {index: seat.ranks for index, seat in sorted(self._seats.items())}
-
-    @property
-    def recovered(self) -> dict[int, CallFuture]:
-        """Futures of the calls that a former kernel had handed out, by their ids."""
-        return {} if self._recovered is None else dict(self._recovered.futures)
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Partition the worlds and build an environment on every rank, or find it."""
@@ -142,9 +129,10 @@ class IppTransport:
             self._closing,
             None if self._handover is None else self._handover.epoch,
         )
-        self._cluster.users.add(self)
+        self._welcomed |= {place.world for place in places}
         if self._past is not None:
             self._take_over(self._past, ranks)
+            self._open()
             return ()
         try:
             seats = self._seating.seat(ranks, places)
@@ -165,6 +153,7 @@ class IppTransport:
         for seat in seats:  # who left a moment ago was not known to the supervisor
             if gone := self._absent(seat):
                 self._lose(seat, gone)
+        self._open()
         self._supervisor.watch()
         return ()  # told already: one that is lost by now must not join after that
 
@@ -255,18 +244,24 @@ class IppTransport:
         client, self._client = self._client, None
         if client is None:
             return
-        lives_on = not self._cluster.owned or self._cluster.outlives
-        if lives_on and not self._leaving:
+        busy: set[str] = set()
+        if not self._cluster.ending and not self._leaving:
             with contextlib.suppress(Exception):
-                self._clear_engines(client)
+                busy = self._clear_engines(client)
         client.close()
+        for world in busy if self._cluster.starts_worlds else ():
+            with contextlib.suppress(LivnError):
+                self._cluster.stop_world(world, force=True)
+                self._cluster.start_world()
 
     # What the supervisor asks for and tells, on its own threads
 
     def take_in(self, world: str, slots: Sequence[int]) -> None:
         """Build environments on the ranks of a world."""
         assert self._seating is not None
-        ranks = [rank for rank in self._cluster.ranks() if rank.world == world]
+        ranks = self._cluster.members(world) or [
+            rank for rank in self._cluster.ranks() if rank.world == world
+        ]
         places = topology.workers(ranks, self._subworld_size)
         taken = [replace(p, index=slot) for p, slot in zip(places, slots, strict=True)]
         seats = self._seating.seat(ranks, taken)
@@ -328,117 +323,6 @@ class IppTransport:
         """Tell whether the hub answers questions."""
         return self._hub is None or self._hub.answers()
 
-    # Taking over what a former kernel left
-
-    def _take_over(self, past: Past, ranks: Sequence[topology.Rank]) -> None:
-        """Ask each leader to obey; it answers once it has done all it was sent."""
-        assert self._seating is not None
-        results = Results(self._told().limits.result_memory)
-        self._recovered = Recovered(past.sent.values(), self.stop_call, results)
-        here = topology.worlds(ranks)
-        for world, slots in list(past.worlds.items()):
-            for slot in slots:
-                self._told().expecting(slot)
-            self._supervisor.settle(world, slots)
-            if world not in here:
-                self._supervisor.lost(world, "it ended while no kernel was there")
-                continue
-            places = topology.workers(here[world], self._subworld_size)
-            taken = [replace(p, index=i) for p, i in zip(places, slots, strict=True)]
-            for seat in self._seating.find(here[world], taken):
-                self._awaited[seat.place.index] = seat
-                self._ask_to_obey(seat)
-        for world in here.keys() - past.worlds.keys():
-            self.welcome(world, here[world])
-        self._supervisor.watch()
-
-    def _ask_to_obey(self, seat: Seat) -> None:
-        assert self._handover is not None
-        assert self._inbox is not None
-        answers = [
-            view.apply_async(SUCCEED, self._handover.epoch, self._inbox.path)
-            for view in (seat.leader, *seat.others)
-        ]
-        answers[0].add_done_callback(lambda done: self._obeys(seat, done))
-        # A kernel that was killed while it sent a parcel may have reached the leader
-        # only, which waits for the others then: they answer, and it does not.
-        for answer in answers[1:]:
-            answer.add_done_callback(lambda _: self._expect_to_obey(seat))
-
-    def _expect_to_obey(self, seat: Seat) -> None:
-        def give_up() -> None:
-            if self._awaited.get(seat.place.index) is seat:
-                why = "its leader waits for what the former kernel did not send"
-                self._supervisor.lost(seat.place.world, why, hung=True)
-
-        timer = threading.Timer(_ALONE, give_up)
-        timer.daemon = True
-        timer.start()
-
-    def _obeys(self, seat: Seat, answer: Any) -> None:
-        assert self._handover is not None
-        assert self._inbox is not None
-        slot = seat.place.index
-        if self._awaited.get(slot) is not seat or self._recovered is None:
-            return
-        try:
-            found: Found = wire.unpack(self._inbox.take(answer.get(timeout=0)))
-        except Exception as error:
-            self._lose(seat, f"it could not be taken over: {error}")
-            return
-        self._recovered.found(slot, found.replies.values())
-        self._handover.recovered(slot)
-        version = agreed_version(found, self._past.log if self._past else ())
-        if version is None:
-            self._lose(seat, "its former kernel ended while it was configured")
-            return
-        self._surplus[seat] = [wire.Forget(each) for each in found.pipelines]
-        del self._awaited[slot]
-        self._seats[slot] = seat
-        self._told().joined(slot, version)
-
-    def _superseded(self) -> None:
-        """Leave the workers to another process, which has taken them over."""
-        self._supervisor.stand_down()
-        self._cluster.disown()
-        self._leaving = True
-        self._seats.clear()
-        self._told().collapsed("another controller took over the workers")
-
-    # Worlds that come on request
-
-    def welcome(self, world: str, ranks: Sequence[topology.Rank]) -> None:
-        """Use a world that came by itself."""
-        workers = len(topology.workers(ranks, self._subworld_size))
-        guest = not self._cluster.started(world)
-        for slot in self._supervisor.welcome(world, workers, guest=guest):
-            self._told().expecting(slot)
-
-    @property
-    def slots(self) -> dict[int, str]:
-        """The worlds of all workers by index; empty of those on their way."""
-        return self._supervisor.slots
-
-    def shrink(self, slots: Sequence[int], *, drain: bool) -> None:
-        """Let workers go, at once or when they have finished what they run."""
-        if drain:
-            self._told().drain(*slots)
-            # Those that are on their way have nothing to finish.
-            slots = [slot for slot in slots if slot not in self._seats]
-        for slot in slots:
-            if seat := self._seats.get(slot):
-                self._forget(seat)
-        self._supervisor.remove(slots)
-        for slot in slots:
-            self._told().lost(slot, "it was removed on request")
-
-    def grow(self, worlds: int) -> None:
-        """Start further worlds; their workers join when they are ready."""
-        workers = self._cluster.world_size // self._subworld_size
-        for _ in range(worlds):
-            for slot in self._supervisor.add(workers):
-                self._told().expecting(slot)
-
     # Inside
 
     def _told(self) -> Listener:
@@ -453,17 +337,28 @@ class IppTransport:
                 return True
         return False
 
-    def _clear_engines(self, client: Any) -> None:
-        """Close the environments of engines that live on, whatever they are doing."""
-        leaders = [place.engines[0] for place in self.places]
-        engines = [engine for place in self.places for engine in place.engines]
+    def _clear_engines(self, client: Any) -> set[str]:
+        """Close the environments of engines that live on, whatever they are doing.
+
+        Returns
+        -------
+        set of str
+            The worlds whose engines do not come free.
+        """
         epoch = None if self._handover is None else self._handover.epoch
-        closed = client[engines].apply_async(CLOSE, epoch)
-        deadline = time.monotonic() + _PATIENCE
-        while not closed.ready() and time.monotonic() < deadline:
-            # One stop for each call that was sent ahead.
+        closed = {
+            place: client[list(place.engines)].apply_async(CLOSE, epoch)
+            for place in self.places
+        }
+        deadline = time.monotonic() + self._told().limits.grace
+        while busy := [p for p, answer in closed.items() if not answer.ready()]:
+            if time.monotonic() > deadline:
+                break
+            # One stop for each parcel that was sent ahead.
+            leaders = [place.engines[0] for place in busy]
             client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
-            closed.wait(0.2)
+            closed[busy[0]].wait(0.1)
+        return {place.world for place in busy}
 
     def _excess(self, world: str, slots: Sequence[int] = ()) -> CallError | None:
         """Tell whether a rank ended its world, as for using too much memory."""
