@@ -18,10 +18,7 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"  # notebooks are shown with the outputs they were kept with
 myst_heading_anchors = 3  # pages link to each other's headings
-suppress_warnings = [
-    "mystnb.mime_priority",  # widgets show their static picture
-    "toc.empty_glob",  # pages that are made by programs may not be there
-]
+suppress_warnings = ["mystnb.mime_priority"]  # widgets show their static picture
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say what a type cannot: shapes and units

@@ -112,7 +112,7 @@ def test_a_memory_limit_counts_from_what_is_used(cgroup, monkeypatch):
         (
             "memory.limit_in_bytes",
             "memory.usage_in_bytes",
-            "inactive_file 7\ntotal_inactive_file 600000000\ntotal_active_file 100000000",
+            "active_file 7\ntotal_inactive_file 600000000\ntotal_active_file 100000000",
         ),
     ],
 )
