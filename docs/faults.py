@@ -80,7 +80,7 @@ FAULTS = (
         "F5",
         "a worker hangs: SIGSTOP; an endless loop, with or without the interpreter; "
         "one rank alone in a collective",
-        "SIGSTOP is found by the heartbeat, the others by `stall_timeout` (2 s in the "
+        "SIGSTOP is found by the heartbeat, the others by `stall_timeout` (3 s in the "
         "test); the worker is replaced and the call runs again",
         (("stopped", "SIGSTOP noticed"), ("stalled", "the others noticed")),
         "Dask and Ray: not noticed in 75 s; ipyparallel: 40.2 s; livn: never",

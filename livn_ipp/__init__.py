@@ -92,3 +92,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook ``%livn`` and ``%%livn``; called by ``%load_ext livn_ipp``."""
+    from livn_ipp.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take them away again; called by ``%unload_ext livn_ipp``."""
+    from livn_ipp.magics import unload
+
+    unload(shell)

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Card", "Shown"]
+__all__ = ["Card", "Shown", "new_dashboard", "new_telemetry"]
 
 
 @dataclass(frozen=True)
@@ -47,3 +47,18 @@ class Shown:
         from livn_ipp.view.static import card_html
 
         return card_html(self._card())
+
+
+def new_telemetry(name: str) -> Any:
+    """Make a :class:`livn_ipp.view.telemetry.Telemetry` of what has this name."""
+    from livn_ipp.view.monitor import Monitor
+    from livn_ipp.view.telemetry import Telemetry
+
+    return Telemetry(Monitor(name=name))
+
+
+def new_dashboard(source: Any) -> Any:
+    """Make a :class:`livn_ipp.view.dashboard.Dashboard` without buttons."""
+    from livn_ipp.view.dashboard import Dashboard
+
+    return Dashboard(source)

@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "view": BASE | GROUND | {"system", "decoding"},
     "demo": HOUSE,
     "cli": HOUSE | {"demo"},
-    "livn_ipp": HOUSE,
+    "magics": HOUSE,
+    "livn_ipp": HOUSE | {"magics"},
 }
 # Which rooms may reach which heavy libraries, and nowhere when a module is loaded.
 MAY_START = {

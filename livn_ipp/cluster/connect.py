@@ -62,6 +62,8 @@ class Connection:
         The user's client, if there is one; it is not closed with the others.
     known
         Ranks that need not be asked, as they may be busy.
+    patience
+        Seconds that the controller may take to answer.
 
     Raises
     ------
@@ -75,8 +77,10 @@ class Connection:
         cluster_id: str,
         client: Any = None,
         known: Iterable[Rank] = (),
+        patience: float = _TIMEOUT,
     ) -> None:
         self._information = information
+        self._patience = patience
         self._cluster_id = cluster_id or "(default)"
         self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed = False
@@ -106,7 +110,9 @@ class Connection:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # on odd host names
-                client = ipyparallel.Client(dict(self._information), timeout=_TIMEOUT)
+                client = ipyparallel.Client(
+                    dict(self._information), timeout=self._patience
+                )
         except OSError as error:
             raise self._unanswered(
                 f"{error}; it hangs, or signs messages with another key than that in "

@@ -334,7 +334,10 @@ class Cluster(Worlds):
             self._processes.start_controller(deadline)
             names = [self.launch_world() for _ in range(self._shape.num_worlds)]
             information = read_connection(directory, self.cluster_id)
-            self._connection = Connection(information, self.cluster_id)
+            # It was started a moment ago, maybe on a machine that is very busy.
+            self._connection = Connection(
+                information, self.cluster_id, patience=self._start_timeout
+            )
             if self._min_worlds is None:
                 self._await_worlds(names, deadline, tell=True)
             else:

@@ -1,6 +1,7 @@
 """What can be asked of a cluster, whoever started it."""
 
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from livn_ipp.cluster import topology
 from livn_ipp.cluster.connect import Connection
 from livn_ipp.cluster.journal import Journal, Past
 from livn_ipp.cluster.topology import Rank, WorkerPlace
-from livn_ipp.display import Card, Shown
+from livn_ipp.display import Card, Shown, new_dashboard, new_telemetry
 from livn_ipp.errors import ClusterLost, ConfigError, LivnError
 
 __all__ = ["Reachable"]
@@ -37,6 +38,8 @@ class Reachable(Shown):
         Whether it is about to be stopped, so that no worker need be made free.
     launching : set
         Names of worlds that were started here and are not complete.
+    shown_by : callable or None
+        Gives the ``dashboard`` of the environment that uses it, or None if that ended.
     """
 
     def __init__(self, cluster_id: str, subworld_size: int, *, owned: bool) -> None:
@@ -51,6 +54,7 @@ class Reachable(Shown):
         self._stopped = False
         self._ended_worlds: set[str] = set()
         self.launching: set[str] = set()
+        self.shown_by: Callable[[], Callable[[], Any] | None] | None = None
         self._members: dict[str, tuple[Rank, ...]] = {}
 
     @property
@@ -138,6 +142,29 @@ class Reachable(Shown):
     def num_workers(self) -> int:
         """How many workers its ranks make."""
         return len(self.ranks()) // self.subworld_size
+
+    def dashboard(self) -> Any:
+        """Show the workers in a notebook.
+
+        With an environment on this cluster it is that environment's dashboard, which
+        follows workers and calls live; without one, it tells which workers there are
+        now.
+
+        Returns
+        -------
+        livn_ipp.view.dashboard.Dashboard
+            Displayed where it is the last expression of a cell.
+        """
+        show = None if self.shown_by is None else self.shown_by()
+        if show is not None:
+            return show()
+        telemetry = new_telemetry(self._title)
+        ranks = {rank.engine: rank for rank in self.ranks()}
+        for place in self.workers:
+            telemetry.joined(place.index)
+            pids = tuple(ranks[engine].pid for engine in place.engines)
+            telemetry.placed(place.index, place.host, pids)
+        return new_dashboard(telemetry)
 
     def __repr__(self) -> str:
         state = self._state

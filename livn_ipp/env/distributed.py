@@ -1,6 +1,7 @@
 """DistributedEnv, the facade: an Env whose calls run on the workers of a cluster."""
 
 import atexit
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -128,6 +129,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         self._factory = factory_for(backend, system, model, io, seed)
         check_ranks(self._factory, self.subworld_size)
         self._dispatcher: Dispatcher | None = None
+        self._since = 0.0
         self._ended = False
 
     @property
@@ -270,6 +272,11 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         """
         return dict(getattr(self._live().transport, "recovered", {}))
 
+    @property
+    def running_since(self) -> float | None:
+        """When the workers were ready, on the monotonic clock in s; None before."""
+        return None if self._dispatcher is None else self._since
+
     def is_root(self) -> bool:
         """Tell whether this process is the controller."""
         return self._place.is_root()
@@ -372,6 +379,8 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
             self.shutdown()
             raise
         self._dispatcher = dispatcher
+        self._show_cluster()
+        self._since = time.monotonic()
 
     @classmethod
     def _of(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from livn_ipp.cluster.dispatcher import Dispatcher
+from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Scaling"]
@@ -43,13 +44,31 @@ class Scaling(ABC):
         self._engines().wait_for_workers(num_workers, timeout)
         return self
 
+    def ranks(self) -> dict[int, tuple[Rank, ...]]:
+        """Tell which processes each worker is made of now.
+
+        Returns
+        -------
+        dict
+            By the worker's index its ranks, the leader first; without workers that are
+            being replaced.
+
+        Examples
+        --------
+        >>> [rank.pid for rank in env.ranks()[0]]  # doctest: +SKIP
+        [4711, 4712]
+        """
+        self._engines()
+        ranks: dict[int, tuple[Rank, ...]] = self._live().transport.ranks  # type: ignore[attr-defined]
+        return ranks
+
     def _engines(self) -> Any:
         """Return the cluster, if there is one whose workers may come and go."""
         name = self._live().transport.name
         if name != "ipp":
             raise ConfigError(
-                f"workers can come and go on ipyparallel engines only, not over "
-                f"transport {name!r}"
+                f"workers can come and go, and be reached one by one, on ipyparallel "
+                f"engines only, not over transport {name!r}"
             )
         return self.cluster
 

@@ -1,5 +1,6 @@
 """Views of a distributed environment: what it does now, and a dashboard."""
 
+import weakref
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -77,7 +78,17 @@ class Views(ABC):
         """Let the dashboard show the last state, and watch no more."""
         if self._dashboard is not None:
             self._dashboard.close()
+        if self._telemetry is not None:
+            self._live().ignore(self._telemetry)
         self._dashboard = self._telemetry = None
+        shown = weakref.WeakMethod(self.dashboard)
+        if self.cluster is not None and self.cluster.shown_by == shown:
+            self.cluster.shown_by = None
+
+    def _show_cluster(self) -> None:
+        """Let the cluster's dashboard be this environment's."""
+        if self.cluster is not None:
+            self.cluster.shown_by = weakref.WeakMethod(self.dashboard)
 
     @property
     @abstractmethod

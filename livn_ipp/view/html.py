@@ -27,7 +27,7 @@ PALE: Final = "opacity:0.7"
 MAX_BYTES: Final = 40_000  # of what is stored in a notebook
 
 SHEET: Final = (
-    "<style>.livn-table{border-collapse:collapse;margin:0!important}"
+    "<style>.livn-table{border-collapse:collapse;margin:0 0 6px!important}"
     ".livn-table tbody tr{background:transparent!important}"
     ".livn-table td,.livn-table th{text-align:left!important;padding:2px 8px!important;"
     "border:none;font-size:13px;white-space:nowrap}"
@@ -131,7 +131,7 @@ def table(
         for row in rows
     )
     return (
-        '<table style="border-collapse:collapse;margin:0">'
+        '<table style="border-collapse:collapse;margin:0 0 6px 0">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 

@@ -188,7 +188,13 @@ class Monitor:
         self._returned.pop(call, None)
         worker = next((i for i, w in self._workers.items() if call in w.calls), None)
         if worker is not None:
-            self._workers[worker].settle(now, call, how)
+            seen = self._workers[worker]
+            if how == "done" and seen.call == call and seen.end:
+                # It went on to its end after it was last heard of.
+                self._batch.simulated(max(0.0, seen.end - seen.time))
+                seen.time = max(seen.time, seen.end)
+                self._uncount(seen.slide(self._window))
+            seen.settle(now, call, how)
         if how == "failed":
             if worker is not None:
                 self._workers[worker].error = _short(error)

@@ -74,7 +74,7 @@ def test_settings_that_are_wrong_are_shown_with_the_controllers_words(profile):
 
 
 def test_too_few_slots_is_shown_with_mpiexecs_advice():
-    arguments = ["--host", "localhost:1", "--map-by", ":NOOVERSUBSCRIBE"]
+    arguments = ["--host", "localhost:1", "--map-by", "slot:NOOVERSUBSCRIBE"]
     cluster = Cluster(1, 2, mpi_args=arguments)
     with told_soon(PreflightError, r"w0 ended with exit code [\s\S]*enough slots"):
         cluster.start()

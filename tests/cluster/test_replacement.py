@@ -71,7 +71,7 @@ def test_a_cluster_that_is_stopped_ends_all_calls():
 
 
 @pytest.mark.parametrize(
-    ("number", "limit"), [(signal.SIGKILL, 5), (signal.SIGSTOP, 20)]
+    ("number", "limit"), [(signal.SIGKILL, 15), (signal.SIGSTOP, 60)]
 )
 def test_a_controller_that_ends_or_freezes_ends_all(number, limit):
     with (
@@ -80,8 +80,8 @@ def test_a_controller_that_ends_or_freezes_ends_all(number, limit):
     ):
         watched = Watched(env)
         calls = [
-            *(watched.submit(nap, 60.0) for _ in range(5)),
-            *(watched.submit(nap, 60.0, worker=worker) for worker in (0, 1)),
+            *(watched.submit(nap, 600.0) for _ in range(5)),
+            *(watched.submit(nap, 600.0, worker=worker) for worker in (0, 1)),
         ]
         watched.running(calls[0])
         controller = psutil.Process(cluster._processes._controller.pid)

@@ -41,7 +41,12 @@ def pytest_runtest_makereport(item, call):
     if report.outcome == "failed":
         item.stash[_FAILED] = True
     if report.when == "call" or report.outcome == "failed":
-        _write(test=item.originalname, outcome=report.outcome, seconds=report.duration)
+        _write(
+            test=item.originalname,
+            outcome=report.outcome,
+            seconds=report.duration,
+            error=report.longreprtext[-4000:],
+        )
 
 
 @pytest.fixture

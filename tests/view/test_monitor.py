@@ -216,6 +216,15 @@ def test_time_goes_on_from_call_to_call(monitor):
     assert recent.begins == ((0.0, 1), (300.0, 2))
 
 
+def test_a_call_that_is_done_has_come_to_its_end(monitor):
+    for call, how in (1, "done"), (2, "cancelled"):
+        monitor.started(0.0, call, 0, 1)
+        monitor.progressed(1.0, 0, call, 200.0, 300.0)
+        monitor.ended(1.0, call, how)
+    seen = monitor.snapshot(2.0)
+    assert seen.recent.stop == 300.0 + 200.0
+
+
 def test_the_watched_worker_stays_while_it_is_busy(monitor):
     assert monitor.snapshot(0.0).recent.worker == 0
     monitor.started(1.0, 1, 1, 1)

@@ -38,7 +38,7 @@ from livn_ipp.errors import CallError, ClusterLost, LivnError
 
 __all__ = ["IppTransport"]
 
-_SILENCE = 10.0  # s, of a controller on this machine
+_SILENCE = 15.0  # s, of a controller on this machine
 _OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
 
@@ -95,6 +95,11 @@ class IppTransport(ComingAndGoing, TakeOver):
     def places(self) -> tuple[topology.WorkerPlace, ...]:
         """Where each worker runs."""
         return tuple(seat.place for _, seat in sorted(self._seats.items()))
+
+    @property
+    def ranks(self) -> dict[int, tuple[topology.Rank, ...]]:
+        """The ranks of each worker by index; the first is the leader."""
+        return {index: seat.ranks for index, seat in sorted(self._seats.items())}
 
     def start(self, factory: Any, listener: Listener) -> tuple[int, ...]:
         """Partition the worlds and build an environment on every rank, or find it."""
