@@ -20,7 +20,7 @@ fast: $(INSTALLED)   ## the tests that need neither NEURON nor MPI
 	pytest -m "not ($(SLOW))"
 
 notebooks: $(INSTALLED) ## execute the notebooks and keep their outputs
-	jupyter nbconvert --to notebook --execute --inplace \
+	LIVN_IPP_PROGRESS=0 jupyter nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 docs: $(INSTALLED)   ## the pages, in out/docs; a warning is an error

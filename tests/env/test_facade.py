@@ -120,15 +120,15 @@ def test_a_setter_acts_and_is_acknowledged(local, name):
         method, arguments = BEFORE[name]
         getattr(local, method)(*arguments)
     (before,) = local(Told())
-    entries = len(local._log)
+    entries = len(local._dispatcher.log)
     assert getattr(local, name)(*SETTERS[name]) is local
-    assert len(local._log) == entries + 1
+    assert len(local._dispatcher.log) == entries + 1
     (after,) = local(Told())
     assert (after != before) is (name not in LEAVE_NO_TRACE)
 
 
 def test_a_name_that_matches_nothing_is_an_error(local):
-    entries = len(local._log)
+    entries = len(local._dispatcher.log)
     for wrong in (
         lambda: local.record("voltag"),
         lambda: local.set_params({"noise-std": 1.0}),
@@ -138,7 +138,7 @@ def test_a_name_that_matches_nothing_is_an_error(local):
     ):
         with pytest.raises(ConfigError):
             wrong()
-    assert len(local._log) == entries
+    assert len(local._dispatcher.log) == entries
 
 
 def test_cells_are_set_on_the_workers(local):
