@@ -18,16 +18,24 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 
 nb_execution_mode = "off"  # notebooks are shown with the outputs they were kept with
 myst_heading_anchors = 3  # pages link to each other's headings
-suppress_warnings = [
-    "mystnb.mime_priority",  # widgets show their static picture
-    "toc.empty_glob",  # pages that are made by programs may not be there
-]
+suppress_warnings = ["mystnb.mime_priority"]  # widgets show their static picture
 
+autodoc_default_options = {"exclude-members": "model_config, model_post_init"}
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say what a type cannot: shapes and units
 napoleon_google_docstring = False
+napoleon_attr_annotations = False
 napoleon_use_ivar = True  # attributes stand in the class's own text
 napoleon_use_rtype = False
 
 html_theme = "furo"
 html_title = f"livn_ipp {release}"
+
+
+def setup(app):
+    """Describe what calling an object does, as calling an environment."""
+    app.connect("autodoc-skip-member", _skip)
+
+
+def _skip(_app, _what, name, member, _skip, _options):
+    return False if name == "__call__" and member.__doc__ else None

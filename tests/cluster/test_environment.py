@@ -112,9 +112,7 @@ def test_a_memory_limit_counts_from_what_is_used(cgroup, monkeypatch):
         (
             "memory.limit_in_bytes",
             "memory.usage_in_bytes",
-            "inactive_file 7\ntotal_inactive_file 6e8\ntotal_active_file 1e8".replace(
-                "e8", "00000000"
-            ),
+            "active_file 7\ntotal_inactive_file 600000000\ntotal_active_file 100000000",
         ),
     ],
 )
