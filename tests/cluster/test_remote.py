@@ -94,8 +94,9 @@ def test_errors_keep_their_type_and_the_ranks_live_on(cells):
 
 
 def test_what_cannot_run_is_refused_before_any_rank_sees_it(cells):
-    with pytest.raises(SyntaxError):
+    with pytest.raises(SyntaxError) as raised:
         cells("", "ran = True\nif:")
+    assert not isinstance(raised.value, CallError)  # no rank had to tell
     with pytest.raises(UsageError, match="no worker 2, 7 at present; there are 0, 1"):
         cells("--workers 1,2,7", "ran = True")
     with pytest.raises(UsageError, match="numbers as 0,2 or 0-3, not 'first'"):
