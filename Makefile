@@ -21,7 +21,8 @@ fast: $(INSTALLED)   ## the tests that need neither NEURON nor MPI
 
 notebooks: $(INSTALLED) ## execute the notebooks and keep their outputs
 	LIVN_IPP_PROGRESS=0 jupyter nbconvert --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+		--ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.store_widget_state=False notebooks/*.ipynb
 
 docs: $(INSTALLED)   ## the pages, in out/docs; a warning is an error
 	sphinx-build -q -W --keep-going docs out/docs

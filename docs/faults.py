@@ -95,7 +95,7 @@ FAULTS = (
             ("usable", "worker usable again"),
             ("late_forced", "if it does not stop"),
         ),
-        "none ends the task; livn has no time limit",
+        "none of them ends the task",
     ),
     Fault(
         "F7",
@@ -116,8 +116,9 @@ FAULTS = (
         "typed where the type can be imported, else `CallError` with text and "
         "traceback; the worker is usable",
         (("result", "told"),),
-        "process pools break; Ray: UnserializableException; Dask and ipyparallel fine; "
-        "livn: RuntimeError, and hangs on sys.exit",
+        "process pools break; Ray: UnserializableException; Dask fine but for "
+        "KeyboardInterrupt, which blocks its client for 25 s; ipyparallel fine; livn: "
+        "RuntimeError, and hangs on sys.exit",
     ),
     Fault(
         "F9",
@@ -139,14 +140,14 @@ FAULTS = (
         "a rank uses more memory than `memory_limit`",
         "it is ended at 95 %: `WorkerMemoryError` with what it used, not run again",
         (("result", "told"),),
-        "Dask ends workers at 95 % as well; Ray: OutOfMemoryError; livn: none",
+        "Dask ends workers at 95 % as well; Ray: OutOfMemoryError",
     ),
     Fault(
         "F12",
         "Ctrl-C, or the kernel's interrupt, in a blocking call",
         "control returns at once, the calls are cancelled, the workers stay",
         (("control", "control returned"), ("usable", "next results")),
-        "Dask: blocked for more than 25 s; livn: all ranks end",
+        "livn: all ranks end",
     ),
     Fault(
         "F13",
@@ -154,7 +155,7 @@ FAULTS = (
         "each ends once, as a result or as `CallCancelled`; what does not stop is "
         "ended with its worker after `grace` (1 s here)",
         (("usable", "workers usable"), ("given_up", "what does not stop is ended")),
-        "Dask only forgets the task; livn cannot cancel",
+        "Dask only forgets the task",
     ),
     Fault(
         "F14",
@@ -176,7 +177,7 @@ FAULTS = (
         "`Cluster.from_file`: configuration, workers and the results that ended "
         "meanwhile are found again",
         (("attached", "attached"),),
-        "ipyparallel's hub keeps results; Ray's client reconnects; livn: none",
+        "ipyparallel's hub keeps results, Ray's client reconnects",
     ),
     Fault(
         "F17",
@@ -186,14 +187,14 @@ FAULTS = (
             ("controller", "a frozen controller noticed"),
             ("worker", "a frozen worker noticed"),
         ),
-        "Ray tests it; Dask drops late results; livn: none",
+        "only Ray tests it",
     ),
     Fault(
         "F18",
         "a worker joins late, or with other software or files",
         "it joins after a replay of the configuration, or is refused with what differs",
         (("joined", "joined"), ("refused", "refused")),
-        "Dask warns; livn: workers cannot join",
+        "Dask warns",
     ),
     Fault(
         "F19",
@@ -214,7 +215,7 @@ FAULTS = (
         "a setter raises on one worker only",
         "it raises here, and no worker keeps it",
         (("result", "told"),),
-        "none of them undoes it",
+        "none of them does",
     ),
     Fault(
         "F22",
@@ -232,19 +233,19 @@ FAULTS = (
         "the disk that results spill to is full, or a file on it is torn",
         "an error that names the path; what was written before stays readable",
         (),
-        "Optuna's journal skips torn records",
+        "Optuna's journal is safe from torn records",
     ),
     Fault(
         "F25",
-        "every rank is killed at random, each worker every 5 s on average, while 200 "
-        "calls of EI1 run",
+        "ranks are killed at random, each worker every 5 s on average, while calls of "
+        "EI1 run",
         "all results equal those of a calm run, bit for bit",
         (
             ("took", "took"),
             ("kills_number", "kills"),
             ("repeated_number", "repeated attempts"),
         ),
-        "Dask and Ray test the like",
+        "Dask and Ray have such tests",
     ),
     Fault(
         "F26",
@@ -253,7 +254,7 @@ FAULTS = (
         "one message with the way out; calls run in the kernel's process only where no "
         "cluster was asked for, with one warning",
         (("refused", "told"),),
-        "livn: not tested",
+        "",
     ),
 )
 
@@ -261,8 +262,7 @@ HEAD = """# What goes wrong, and what becomes of it
 
 Each row is a test in `tests/faults`, run {times} times on a machine of two cores that
 did other work as well; times are the median and the worst in seconds. What the others
-do was measured on the same machine, or read in their documentation where it says so in
-few words. Made by `docs/faults.py`.
+do was measured in the same way, in versions of late 2026. Made by `docs/faults.py`.
 
 Whatever happens, each call ends once: as a right result, a typed error or a
 cancellation; and afterwards all workers are there.

@@ -16,7 +16,7 @@ from livn_ipp.cluster.arrivals import Arrivals
 from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
-from livn_ipp.cluster.owned import OwnedProcesses
+from livn_ipp.cluster.owned import OwnedProcesses, PortTaken
 from livn_ipp.cluster.probe import software
 from livn_ipp.cluster.profile import (
     checked_id,
@@ -31,6 +31,8 @@ from livn_ipp.cluster.worlds import Worlds
 from livn_ipp.errors import ClusterLost, ConfigError
 
 __all__ = ["Cluster"]
+
+_STARTS = 3  # times that a controller may miss its ports
 
 
 class Cluster(Worlds):
@@ -319,6 +321,23 @@ class Cluster(Worlds):
         deadline = time.monotonic() + self._start_timeout
         directory = profile_directory(self._profile, create=True)
         claim(directory, self.cluster_id)
+        for again in reversed(range(_STARTS)):
+            try:
+                self._start(directory, deadline)
+                return self
+            except PortTaken:
+                # The controller looks for free ports some time before it uses them.
+                if not again:
+                    self.stop()
+                    raise
+                self._end()
+                self.launching.clear()
+            except BaseException:
+                self.stop()
+                raise
+        return self
+
+    def _start(self, directory: Path, deadline: float) -> None:
         self.file = self._wanted_file or default_path(directory, self.cluster_id)
         self._processes = OwnedProcesses(
             self.cluster_id,
@@ -330,26 +349,21 @@ class Cluster(Worlds):
         )
         if not self._detach:
             self._finalizer = weakref.finalize(self, self._processes.end)
-        try:
-            self._processes.start_controller(deadline)
-            names = [self.launch_world() for _ in range(self._shape.num_worlds)]
-            information = read_connection(directory, self.cluster_id)
-            # It was started a moment ago, maybe on a machine that is very busy.
-            self._connection = Connection(
-                information, self.cluster_id, patience=self._start_timeout
-            )
-            if self._min_worlds is None:
-                self._await_worlds(names, deadline, tell=True)
-            else:
-                self._await_some(names, deadline, self._min_worlds)
-            topology.check_versions(self.ranks(), software())
-            self._arrivals = Arrivals(self, self._connection)
-            self._connection.activate()
-            self._write_file(directory)
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        self._processes.start_controller(deadline)
+        names = [self.launch_world() for _ in range(self._shape.num_worlds)]
+        information = read_connection(directory, self.cluster_id)
+        # It was started a moment ago, maybe on a machine that is very busy.
+        self._connection = Connection(
+            information, self.cluster_id, patience=self._start_timeout
+        )
+        if self._min_worlds is None:
+            self._await_worlds(names, deadline, tell=True)
+        else:
+            self._await_some(names, deadline, self._min_worlds)
+        topology.check_versions(self.ranks(), software())
+        self._arrivals = Arrivals(self, self._connection)
+        self._connection.activate()
+        self._write_file(directory)
 
     def stop(self) -> None:
         """End the cluster if this process started it, else disconnect from it.
@@ -357,6 +371,9 @@ class Cluster(Worlds):
         May be called at any time, also after a start that failed, and again.
         """
         self._stopped = True
+        self._end()
+
+    def _end(self) -> None:
         if self._arrivals is not None:
             self._arrivals.close()
         if self._connection is not None:

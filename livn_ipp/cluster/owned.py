@@ -22,7 +22,7 @@ from livn_ipp.cluster.profile import connection_file
 from livn_ipp.cluster.security import LOOPBACK, is_loopback
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
-__all__ = ["OwnedProcesses"]
+__all__ = ["OwnedProcesses", "PortTaken"]
 
 _CONTROLLER_ARGUMENTS = (
     "--IPController.enable_curve=True",  # encrypted; only who has the file gets in
@@ -35,6 +35,10 @@ _TAKEN = re.compile(r"Address already in use.*")
 _GRACE = 3.0  # s, between asking and forcing
 _RECENT = 1 << 16  # bytes
 _FORCED_GRACE = 0.3  # s, in which nannies tell the hub
+
+
+class PortTaken(PreflightError):
+    """A port that the controller was to listen on is in use."""
 
 
 class OwnedProcesses:
@@ -208,7 +212,7 @@ class OwnedProcesses:
     def _refuse_if_a_port_is_taken(self) -> None:
         # Not all parts of a controller that miss their port end it.
         if taken := _TAKEN.search(self.recent_log("controller")):
-            raise PreflightError(
+            raise PortTaken(
                 f"Another program has the port that the controller wants: {taken[0]}. "
                 f"End that program, or choose other ports (IPController.ports) in "
                 f"{self.profile_dir / 'ipcontroller_config.py'}; without that setting "

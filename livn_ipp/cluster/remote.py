@@ -80,18 +80,13 @@ def run_cell(
         raise ConfigError("there is no worker to run the cell on")
     try:
         view = client[[rank.engine for _, _, rank in places]]
-        answer = view.execute(source, silent=False, block=False)
+        if not client.history:  # it may not yet hear what engines show
+            for _ in range(10):
+                if _answer(client, view, "").wait_for_output(_LOOK):
+                    break
+        answer = _answer(client, view, source)
     except (LookupError, OSError) as error:
         raise ClusterLost(f"an engine is gone ({error!r}); try again") from error
-    try:
-        while not answer.ready():
-            answer.wait(_LOOK)
-    except KeyboardInterrupt:
-        # What waits behind a call is withdrawn. What runs goes on: a signal could hit
-        # ranks that exchange spikes, and they would wait for each other for ever.
-        with contextlib.suppress(Exception):
-            client.abort(answer, targets=view.targets, block=False)
-        raise
     answer.wait_for_output(_LATE)
     replies = answer.get(return_exceptions=True)
     return [
@@ -145,6 +140,21 @@ def failed(outputs: Sequence[Output]) -> CallError | None:
             f"{theirs[0].message}"
         )
     return error
+
+
+def _answer(client: Any, view: Any, source: str) -> Any:
+    """Run a cell and wait; its output may follow."""
+    answer = view.execute(source, silent=not source, block=False)
+    try:
+        while not answer.ready():
+            answer.wait(_LOOK)
+    except KeyboardInterrupt:
+        # What waits behind a call is withdrawn. What runs goes on: a signal could hit
+        # ranks that exchange spikes, and they would wait for each other for ever.
+        with contextlib.suppress(Exception):
+            client.abort(answer, targets=view.targets, block=False)
+        raise
+    return answer
 
 
 def _displays(told: Any) -> list[tuple[dict[str, Any], dict[str, Any]]]:

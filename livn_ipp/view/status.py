@@ -24,8 +24,8 @@ class Status(Shown):
     --------
     >>> from livn_ipp.view.snapshot import WorkerState, WorkerView
     >>> workers = (WorkerView(0, WorkerState.BUSY, "node7", (41, 42), call=3, time=80),)
-    >>> Status(Snapshot("DistributedEnv of EI1", 0.0, workers=workers))
-    DistributedEnv of EI1: 1 worker (1 busy); calls: 0 queued, 0 running, 0 done
+    >>> Status(Snapshot("EI1", 0.0, workers=workers))
+    EI1: 1 worker (1 busy); 0 queued, 0 running; 0 done since the first look
     worker  state  host   pids   call  reached  done  failed  retried
     0       busy   node7  41 42  3     80 ms    0     0       0
     """
@@ -60,23 +60,20 @@ class Status(Shown):
 
     def _calls(self) -> str:
         calls = self.seen.calls
-        counts = {
-            "queued": calls.queued,
-            "running": calls.running,
+        ended = {
             "done": calls.done,
             "failed": calls.failed,
             "cancelled": calls.cancelled,
         }
-        always = ("queued", "running", "done")
-        return ", ".join(
-            f"{count} {name}"
-            for name, count in counts.items()
-            if count or name in always
+        told = ", ".join(
+            f"{count} {how}" for how, count in ended.items() if count or how == "done"
         )
+        now = f"{calls.queued} queued, {calls.running} running"
+        return f"{now}; {told} since the first look"
 
     def __repr__(self) -> str:
         rows = [_COLUMNS, *(_row(worker) for worker in self.seen.workers)]
-        title = f"{self.seen.name}: {self._workers()}; calls: {self._calls()}"
+        title = f"{self.seen.name}: {self._workers()}; {self._calls()}"
         return "\n".join([title, *_aligned(rows)])
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from livn_ipp.cluster.connect import Connection
 from livn_ipp.cluster.launch import Cluster
+from livn_ipp.cluster.owned import OwnedProcesses, PortTaken
 from livn_ipp.cluster.processes import marked
 from livn_ipp.cluster.profile import connection_file, profile_directory
 from livn_ipp.errors import ClusterLost, PreflightError
@@ -142,3 +143,22 @@ def test_a_stale_connection_file_is_told_and_gives_way_to_a_new_cluster(stale):
         other = Cluster.attach(cluster_id="stale")
         assert other.ranks() == cluster.ranks()
         other.stop()
+
+
+@pytest.mark.cluster
+def test_a_port_that_was_taken_by_chance_costs_a_second_start(monkeypatch):
+    look = OwnedProcesses._refuse_if_a_port_is_taken
+    refused = []
+
+    def refuse_once(self):
+        if self._worlds and not refused:
+            refused.append(self)
+            raise PortTaken("by chance")
+        look(self)
+
+    monkeypatch.setattr(OwnedProcesses, "_refuse_if_a_port_is_taken", refuse_once)
+    with Cluster(num_workers=2) as cluster:
+        assert refused != [cluster._processes]
+        assert not marked(refused[0].marks)
+        assert [rank.size for rank in cluster.ranks()] == [1, 1]
+        assert not cluster.launching

@@ -1,50 +1,17 @@
 import time
 
 import pytest
-from jupyter_client.manager import KernelManager
+from kernels import Notebook
 
 from livn_ipp.cluster.processes import marked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.notebook]
 
 
-class Notebook:
-    """A kernel, and what its cells show."""
-
-    def __init__(self, environment):
-        self.manager = KernelManager()
-        self.manager.start_kernel(env=environment)
-        self.client = self.manager.blocking_client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
-
-    def run(self, cell):
-        shown = []
-
-        def show(message):
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                shown.append(content["text"])
-            elif "data" in content:
-                shown.append(content["data"].get("text/plain", ""))
-                assert "application/vnd.jupyter.widget-view+json" not in content["data"]
-            elif message["msg_type"] == "error":
-                shown.append(f"{content['ename']}: {content['evalue']}")
-
-        self.client.execute_interactive(cell, timeout=60, output_hook=show)
-        return "".join(shown)
-
-    def close(self):
-        self.client.stop_channels()
-        self.manager.cleanup_resources()
-
-
 @pytest.fixture
 def notebook(case):
     opened = Notebook(case.environment)
     yield opened
-    if opened.manager.is_alive():
-        opened.manager.shutdown_kernel(now=True)
     opened.close()
 
 

@@ -207,6 +207,7 @@ def test_responses_are_replaced():
         (array,) = env(10, inputs=[Fault(Huge(300_000))])
         assert array.nbytes == array.sum() == 300_000
         assert env(10, inputs=[Fault(lambda env: env.trial)]) == [2]
+        assert env(lambda run, env: "calm") == ["calm"]
 
 
 def test_what_leaves_python_is_an_error_of_the_call():

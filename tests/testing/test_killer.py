@@ -13,7 +13,7 @@ class Killings:
 
     def __init__(self, monkeypatch):
         self.killed = []
-        self.time = 100.0
+        self.takes = 0.0
         monkeypatch.setattr(killer, "_ranks", self.ranks)
         monkeypatch.setattr(killer, "kill_rank", self.kill)
 
@@ -21,6 +21,7 @@ class Killings:
         return {0: "abc", 1: "def"}
 
     def kill(self, target, worker, rank, *, signal):
+        time.sleep(self.takes)
         self.killed.append((worker, rank, signal))
         return self.killed[-1]
 
@@ -36,8 +37,8 @@ def run(killings, seconds, **options):
         time.sleep(seconds)
     assert killer.kills == killings.killed
     count = len(killer.kills)
-    time.sleep(0.1)
-    assert len(killer.kills) == count  # nothing after the block
+    time.sleep(0.1 + killings.takes)
+    assert len(killer.kills) == count
     return killer.kills
 
 
@@ -55,6 +56,11 @@ def test_the_same_seed_kills_the_same_ranks_in_the_same_order(killings):
         return [[rank for w, rank, _ in kills if w == worker][:5] for worker in (0, 1)]
 
     assert order(1) == order(1) != order(2)
+
+
+def test_nobody_is_killed_after_the_block(killings):
+    killings.takes = 0.2
+    run(killings, 0.3)
 
 
 def test_only_some_ranks_are_exposed(killings):
