@@ -227,4 +227,5 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
         text=True,
     )
     assert process.returncode == 0, process.stderr
-    assert (tmp_path / "notebooks" / "01_quickstart.html").stat().st_size > 100_000
+    quickstart = (tmp_path / "notebooks" / "01_quickstart.html").read_text()
+    assert "../_images/" in quickstart, "outputs are shown as they were kept"
