@@ -55,8 +55,8 @@ class LivnMagics(Magics):
         on each rank of these workers and shows output and figures worker by worker, in
         order. There, ``env`` is the rank's share of the culture, ``comm`` the ranks
         that simulate it together, ``world`` their MPI job and ``h`` NEURON. A rank that
-        simulates runs it after its call. ``%%px`` does the same on all ranks, as they
-        come.
+        simulates runs it after its call. A worker that has just been replaced gets its
+        settings with its first call. ``%%px`` does the same on all ranks, as they come.
         """
         options = parse_argstring(self.livn, line)
         if cell is not None:
