@@ -14,7 +14,7 @@ demo: $(INSTALLED)   ## run a culture on a cluster of this machine
 	livn-ipp demo
 
 test: lint           ## all tests, notebooks included
-	pytest --nbval --nbval-current-env --nbval-cell-timeout=300
+	pytest -n 3 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=300
 
 fast: $(INSTALLED)   ## the tests that need neither NEURON nor MPI
 	pytest -m "not ($(SLOW))"

@@ -134,6 +134,9 @@ class Controller(Board):
             case WorkerJoined():
                 self._expected.discard(event.worker)
                 self._workers[event.worker] = Held(event.version)
+                # Not with its first call: a cell on its ranks may come before that.
+                if behind := list(self._catch_up(event.worker, len(self._log))):
+                    self._send(event.worker, behind)
                 if self._views:
                     self._send(event.worker, [wire.Telemetry(spikes=True)])
             case ViewsOpened():

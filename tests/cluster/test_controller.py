@@ -506,26 +506,33 @@ def test_a_replay_is_not_taken_for_a_setter_s_acknowledgement() -> None:
 
 
 def test_what_ran_behind_a_failed_replay_counts_for_nothing() -> None:
+    controller, again = one_lost_behind_a_setter()
+    failed = wire.Failed((refusal("ValueError", "builtins"),))
+    reply = wire.Reply(again.parcel, (failed, wire.Done(NOTHING, 1.0)))
+    out = controller.handle(c.ReplyArrived(again.worker, reply))
+    assert [type(i) for i in out] == [c.Replace]
+    (replay,) = sends(controller.handle(c.WorkerJoined(again.worker)))
+    assert [type(item) for item in replay.items] == [wire.Apply]
+    (once_more,) = sends(answer(controller, replay))
+    assert once_more.items[0] == wire.Rebuild(())
+    assert once_more.items[-1].id == 1
+
+
+def test_a_worker_that_cannot_follow_twice_is_given_up() -> None:
     controller = joined(1)
     (apply,) = sends(controller.handle(c.SetterSubmitted(1, "set", NOTHING)))
     answer(controller, apply)
-    controller.handle(c.WorkerJoined(1))
-    first, second = (request(n, worker=1) for n in (2, 3))
-    (send,) = sends(controller.handle(c.CallsSubmitted((first,), NOTHING)))
-    assert [type(item) for item in send.items] == [wire.Apply, wire.Install, wire.Call]
+    (replay,) = sends(controller.handle(c.WorkerJoined(1)))
+    assert [type(item) for item in replay.items] == [wire.Apply]
+    controller.handle(c.CallsSubmitted((request(2, worker=1),), NOTHING))
     failed = wire.Failed((refusal("ValueError", "builtins"),))
-    reply = wire.Reply(send.parcel, (failed, wire.Done(NOTHING, 1.0)))
-    out = controller.handle(c.ReplyArrived(1, reply))
+    out = controller.handle(c.ReplyArrived(1, wire.Reply(replay.parcel, (failed,))))
     assert [type(i) for i in out] == [c.Replace]
-    (again,) = sends(controller.handle(c.WorkerJoined(1)))
-    assert again.items[-1].id == 2
-    # The next one cannot take it either: nobody asks for a third.
-    out = controller.handle(
-        c.ReplyArrived(1, wire.Reply(again.parcel, (failed, failed)))
-    )
+    (replay,) = sends(controller.handle(c.WorkerJoined(1)))
+    out = controller.handle(c.ReplyArrived(1, wire.Reply(replay.parcel, (failed,))))
     assert c.Release(1) in out
     assert [type(i.error) for i in out if isinstance(i, c.Reject)] == [WorkerLost]
-    (reject,) = controller.handle(c.CallsSubmitted((second,), NOTHING))
+    (reject,) = controller.handle(c.CallsSubmitted((request(3, worker=1),), NOTHING))
     assert isinstance(reject.error, ConfigError)
 
 

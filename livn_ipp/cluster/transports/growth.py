@@ -58,9 +58,11 @@ class ComingAndGoing(ABC):
     def shrink(self, slots: Sequence[int], *, drain: bool) -> None:
         """Let workers go, at once or when they have finished what they run."""
         if drain:
+            # Those that are on their way have nothing to finish. Idle ones leave as
+            # they are told to, so this must be known before.
+            coming = [slot for slot in slots if slot not in self._seats]
             self._told().drain(*slots)
-            # Those that are on their way have nothing to finish.
-            slots = [slot for slot in slots if slot not in self._seats]
+            slots = coming
         for slot in slots:
             if seat := self._seats.get(slot):
                 self._forget(seat)
