@@ -251,7 +251,9 @@ def lines(file):
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("curve", [None, zmq.curve_keypair()[0].decode()])
+@pytest.mark.parametrize(
+    "curve", [None, zmq.curve_keypair()[0].decode()], ids=["no key", "another key"]
+)
 def test_without_the_curve_key_nothing_runs_even_if_signed(
     cluster_2x2, information, engine, tmp_path, curve
 ):
