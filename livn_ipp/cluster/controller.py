@@ -66,6 +66,7 @@ class Controller(Board):
 
     Examples
     --------
+    >>> from livn_ipp.cluster.events import Request
     >>> controller = Controller()
     >>> controller.handle(WorkerJoined(0))
     []
