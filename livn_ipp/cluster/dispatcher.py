@@ -18,7 +18,7 @@ from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import Limits
 from livn_ipp.cluster.observation import Observation
 from livn_ipp.cluster.results import Results
-from livn_ipp.cluster.watch import Overdue, Watch
+from livn_ipp.cluster.watch import Watch
 from livn_ipp.errors import CallError, CallTimeout, ClusterLost, LivnError
 from livn_ipp.types import Observer
 
@@ -402,8 +402,8 @@ class Dispatcher:
                     )
             before = now
             for each in found:
-                if isinstance(each, Overdue):
-                    self._post(events.WorkerStuck(each.worker, each.reason, each.call))
+                if isinstance(each, events.WorkerStuck):
+                    self._post(each)
                 else:
                     self.transport.stop_call(each.worker, each.call)
 

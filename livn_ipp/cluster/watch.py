@@ -5,39 +5,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.events import StopCall, WorkerStuck
 from livn_ipp.cluster.limits import Limits
 
-__all__ = ["Overdue", "Stop", "Watch"]
+__all__ = ["Watch"]
 
 _PATIENCE: Final = 0.5
 """Seconds that a parcel goes on with cancelled calls before it is stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A worker should stop what it runs at its next chunk end."""
-
-    worker: int
-    call: int
-
-
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """A worker did not end what it runs and has to be replaced.
-
-    Attributes
-    ----------
-    worker
-        Which one.
-    reason
-        What was noticed.
-    call
-        The call that exceeded its time limit, if one did.
-    """
-
-    worker: int
-    reason: str
-    call: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +51,7 @@ class Watch:
     >>> watch.sent(0, 1, (wire.Call(7, "p", 0, (), limit=2.0),), now=0.0)
     >>> watch.overdue(6.9)
     []
-    >>> watch.overdue(7.1)[0].call
+    >>> watch.overdue(7.1)[0].overdue
     7
     """
 
@@ -111,8 +85,11 @@ class Watch:
         if busy is None:
             return
         busy.seen = now
-        if busy.call != call:
-            busy.call, busy.began = call, now
+        # The first of a parcel began with it, whenever it is first heard of.
+        first = next(iter(_calls(busy.parcels[0])), None)
+        if busy.call != call and not (busy.call is None and call == first):
+            busy.began = now
+        busy.call = call
 
     def cancelled(self, call: int, now: float) -> None:
         """Take in that a call, which some worker may hold, was cancelled."""
@@ -131,15 +108,15 @@ class Watch:
         """Take in that a worker is not there any more."""
         self._busy.pop(worker, None)
 
-    def overdue(self, now: float) -> list[Stop | Overdue]:
+    def overdue(self, now: float) -> list[StopCall | WorkerStuck]:
         """Tell which workers to stop and which to replace."""
-        found: list[Stop | Overdue] = []
+        found: list[StopCall | WorkerStuck] = []
         for worker, busy in self._busy.items():
             verdict = self._judge(worker, busy, now)
             if verdict is not None:
                 found.append(verdict)
         for verdict in found:
-            if isinstance(verdict, Stop):
+            if isinstance(verdict, StopCall):
                 self.stopping(verdict.worker, now)
             else:
                 self.gone(verdict.worker)
@@ -150,20 +127,22 @@ class Watch:
         busy.began = busy.seen = now
         busy.call = busy.stopping = None
 
-    def _judge(self, worker: int, busy: _Busy, now: float) -> Stop | Overdue | None:
+    def _judge(
+        self, worker: int, busy: _Busy, now: float
+    ) -> StopCall | WorkerStuck | None:
         grace, stall = self._limits.grace, self._limits.stall_timeout
         calls = _calls(busy.parcels[0])
         running = busy.call if busy.call in calls else next(iter(calls), None)
         limit = None if running is None else calls[running]
         if limit is not None and now - busy.began > limit + grace:
-            return Overdue(
+            return WorkerStuck(
                 worker,
                 f"call {running} ran longer than its {limit:g} s and did not stop "
                 f"within {grace:g} s more",
                 running if len(calls) == 1 or busy.call == running else None,
             )
         if busy.stopping is not None and now - busy.stopping > grace:
-            return Overdue(
+            return WorkerStuck(
                 worker, f"it did not stop within {grace:g} s after a cancellation"
             )
         cancelled = busy.parcels[0].cancelled
@@ -172,9 +151,9 @@ class Watch:
             and busy.stopping is None
             and now - cancelled > _PATIENCE
         ):
-            return Stop(worker, running or 0)
+            return StopCall(worker, running or 0)
         if stall is not None and now - busy.seen > stall:
-            return Overdue(worker, f"it gave no sign of life for {stall:g} s")
+            return WorkerStuck(worker, f"it gave no sign of life for {stall:g} s")
         return None
 
 
