@@ -16,7 +16,7 @@ from livn_ipp.errors import ClusterLost, ConfigError
 
 __all__ = ["Connection", "connection_of"]
 
-_TIMEOUT = 20.0  # s, for a controller on a busy machine to answer
+_TIMEOUT = 8.0  # s, for a controller to answer
 _GREETING_TIMEOUT = 5.0  # s, for it to take a key, which threads of its own do
 _ANSWER_TIMEOUT = 30.0  # s, for an idle engine to tell its rank
 _PORTS = (
