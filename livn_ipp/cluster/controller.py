@@ -19,7 +19,9 @@ from livn_ipp.cluster.events import (
     CallsSubmitted,
     CancelCalls,
     CloseSession,
+    Disengage,
     DrainWorkers,
+    Engage,
     Event,
     Instruction,
     OpenSession,
@@ -360,6 +362,7 @@ class Controller(Board):
             self._openings.popleft()
             self._workers[index].session = event.session
             self._sessions[event.session] = Session(index)
+            self._out.append(Engage(index))
             self._out.append(Settle(event.session, value=wire.dumps(index)))
 
     def _no_session(self, wanted: int | None) -> LivnError:
@@ -384,15 +387,18 @@ class Controller(Board):
         error = CallCancelled(f"session {number} was closed")
         for call in self._steps(number):
             self._reject(call, error)
-        if session.worker in self._workers:
-            self._workers[session.worker].session = None
+        self._disengage(session.worker)
+
+    def _disengage(self, index: int) -> None:
+        if index in self._workers:
+            self._workers[index].session = None
+            self._out.append(Disengage(index))
 
     def _lose_session(self, number: int, reason: str) -> None:
         session = self._sessions.pop(number, None)
         if session is None:
             return
-        if session.worker in self._workers:
-            self._workers[session.worker].session = None
+        self._disengage(session.worker)
         error = outcomes.session_lost(number, session.worker, session.steps, reason)
         self._lost_sessions[number] = error
         for call in self._steps(number):

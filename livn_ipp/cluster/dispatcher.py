@@ -107,6 +107,12 @@ class Transport(Protocol):
     def release(self, worker: int, /) -> None:
         """Let a worker go that has nothing more to do; returns at once."""
 
+    def engage(self, worker: int, /) -> None:
+        """Get ready for a session's steps on a worker; never blocks."""
+
+    def disengage(self, worker: int, /) -> None:
+        """Take in that the session on a worker is over; never blocks."""
+
     def close(self) -> None:
         """Let the workers go; idempotent."""
 
@@ -505,6 +511,10 @@ class Dispatcher:
                 self.transport.replace(worker, reason)
             case events.Release(worker):
                 self.transport.release(worker)
+            case events.Engage(worker):
+                self.transport.engage(worker)
+            case events.Disengage(worker):
+                self.transport.disengage(worker)
 
 
 _End = tuple[CallFuture, wire.Frames | None, LivnError | None]

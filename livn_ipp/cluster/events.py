@@ -12,7 +12,9 @@ __all__ = [
     "CallsSubmitted",
     "CancelCalls",
     "CloseSession",
+    "Disengage",
     "DrainWorkers",
+    "Engage",
     "Event",
     "Instruction",
     "OpenSession",
@@ -314,4 +316,29 @@ class Release:
     worker: int
 
 
-Instruction = Send | Started | Resolve | Reject | Settle | StopCall | Replace | Release
+@dataclass(frozen=True, slots=True)
+class Engage:
+    """A session begins on a worker: get ready for short steps, one by one."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disengage:
+    """The session on a worker is over."""
+
+    worker: int
+
+
+Instruction = (
+    Send
+    | Started
+    | Resolve
+    | Reject
+    | Settle
+    | StopCall
+    | Replace
+    | Release
+    | Engage
+    | Disengage
+)
