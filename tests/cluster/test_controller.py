@@ -47,6 +47,8 @@ class SimulatedWorker:
     installed: set[str] = field(default_factory=set)
     session: int | None = None
     steps: int = 0
+    chain: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """The state of the session: its steps, each with the configuration it saw."""
     draining: bool = False
     lags: bool = False
     """It failed to apply a setter, alone or while it replayed the log."""
@@ -71,6 +73,12 @@ class Fleet(RuleBasedStateMachine):
         self.sessions: dict[int, list[int]] = {}
         """Steps submitted to each open session, by the session's number."""
         self.openings: set[int] = set()
+        self.steps: dict[int, tuple[int, str]] = {}
+        """Session and fate of each step of a session that recovers, by its trial."""
+        self.simulations: dict[int, int] = {}
+        self.recovering: set[int] = set()
+        self.chains: dict[int, tuple[tuple[int, tuple[str, ...]], ...]] = {}
+        """The last state that each session told."""
         self.bytes = {name: wire.dumps("x" * 40 + name) for name in "abc"}
 
     def post(self, event: c.Event) -> None:
@@ -94,6 +102,8 @@ class Fleet(RuleBasedStateMachine):
                 case c.Resolve() | c.Reject():
                     assert instruction.call not in self.ends, "a call ended twice"
                     self.ends[instruction.call] = instruction
+                    if instruction.call in self.steps:
+                        self.check_state(instruction)
                 case c.Settle():
                     assert instruction.ticket not in self.settled
                     self.settled[instruction.ticket] = instruction.error
@@ -161,7 +171,7 @@ class Fleet(RuleBasedStateMachine):
         busy = sorted(index for index, w in self.workers.items() if w.inbox)
         index = data.draw(st.sampled_from(busy))
         calls = [i.id for i in self.workers[index].inbox[0][1] if type(i) is wire.Call]
-        call = calls[0] if overdue and len(calls) == 1 else None
+        call = calls[0] if overdue and len(calls) == 1 and calls[0] > 0 else None
         open_before = call is not None and call not in self.ends
         self.post(c.WorkerStuck(index, "no sign of life", call))
         assert index in self.expected
@@ -177,21 +187,50 @@ class Fleet(RuleBasedStateMachine):
         self.workers[index].draining = True
         self.post(c.DrainWorkers((index,)))
 
-    @rule(worker=st.none() | st.integers(0, 3))
-    def open_session(self, worker: int | None) -> None:
+    @rule(worker=st.none() | st.integers(0, 3), recover=st.booleans())
+    def open_session(self, worker: int | None, recover: bool) -> None:
         number = self.number()
         self.openings.add(number)
-        self.post(c.OpenSession(number, worker))
+        if recover:
+            self.recovering.add(number)
+        content = self.bytes["a"]
+        self.post(c.OpenSession(number, worker, "a", content, recover))
 
     @rule(data=st.data())
     @precondition(lambda self: self.sessions)
     def step(self, data: st.DataObject) -> None:
         session = data.draw(st.sampled_from(sorted(self.sessions)))
         steps = self.sessions[session]
-        call = request(self.number(), "a", session=session, step=len(steps))
+        call = request(
+            self.number(),
+            "a",
+            session=session,
+            step=len(steps),
+            simulation=self.simulations.get(session, 0),
+        )
         self.submitted[call.id] = len(self.setters)
+        self.steps[call.trial] = session, ""
         steps.append(call.id)
         self.post(c.CallsSubmitted((call,), self.bytes["a"]))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.sessions)
+    def begin_anew(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(sorted(self.sessions)))
+        if all(step in self.ends for step in self.sessions[session]):
+            self.sessions[session] = []
+            self.chains.pop(session, None)
+            self.simulations[session] = self.simulations.get(session, 0) + 1
+
+    def check_state(self, end: c.Resolve | c.Reject) -> None:
+        session, _ = self.steps[end.call]
+        if isinstance(end, c.Resolve):
+            chain, before = wire.loads(end.result), self.chains.get(session, ())
+            assert chain[: len(before)] == before, "it went on with another state"
+            assert chain[-1][0] == end.call
+            trials = [trial for trial, _ in chain]
+            assert len(trials) == len(set(trials)), "a step went into the state twice"
+            self.chains[session] = chain
 
     @rule(data=st.data())
     @precondition(lambda self: self.sessions)
@@ -254,6 +293,7 @@ class Fleet(RuleBasedStateMachine):
 
     def serve(self, index: int, fate: str = "done", seconds: float = 0.01) -> None:
         worker = self.workers[index]
+        void = self.controller._workers[index].parcels[0].void
         parcel, items = worker.inbox.popleft()
         answers: list[object] = []
         for item in items:
@@ -270,7 +310,7 @@ class Fleet(RuleBasedStateMachine):
                 case wire.Ask():
                     answers.append(wire.Answer(NOTHING))
                 case wire.Call():
-                    answers.append(self.call(worker, item, fate, seconds))
+                    answers.append(self.call(worker, item, fate, seconds, void=void))
                     if fate == "stopped":
                         worker.steps -= 1
         self.post(c.ReplyArrived(index, wire.Reply(parcel, tuple(answers))))  # type: ignore[arg-type]
@@ -288,20 +328,38 @@ class Fleet(RuleBasedStateMachine):
         return wire.Answer()
 
     def call(
-        self, worker: SimulatedWorker, item: wire.Call, fate: str, seconds: float
+        self,
+        worker: SimulatedWorker,
+        item: wire.Call,
+        fate: str,
+        seconds: float,
+        *,
+        void: bool,
     ) -> object:
+        if item.id < 0:
+            held = self.controller._sessions.get(item.session)
+            void = held is None or item.id not in held.again
         if item.session is None:
             worker.session = None
         elif item.step == 0:
-            worker.session, worker.steps = item.session, 0
-        elif item.session in self.sessions and item.id not in self.ends:
+            worker.session, worker.steps, worker.chain = item.session, 0, ()
+        elif item.session in self.sessions and item.id not in self.ends and not void:
             assert worker.session == item.session, "a session went on elsewhere"
-            assert worker.steps == item.step, "a step was left out"
+            if item.session not in self.recovering:  # a step may have been undone
+                assert worker.steps == item.step, "a step was left out"
         worker.steps += 1
         if fate == "missing" and item.session is None:
             worker.installed.discard(item.pipeline)
         if item.pipeline not in worker.installed:
             return wire.Missing(item.pipeline)
+        if item.session is not None and not void:
+            if fate in {"done", "failed", "missing"}:
+                first = "failed" if fate == "failed" else "done"
+                fate = self.steps[item.trial][1] or first
+                self.steps[item.trial] = item.session, fate
+            worker.chain += ((item.trial, tuple(worker.applied)),)
+        if item.id < 0 or void:
+            return self.outcome(worker, item, fate, seconds)
         earlier = [
             (ticket, name)
             for ticket, (position, name) in self.setters.items()
@@ -310,11 +368,20 @@ class Fleet(RuleBasedStateMachine):
         assert all(ticket in self.settled for ticket, _ in earlier)
         expected = [name for ticket, name in earlier if self.settled[ticket] is None]
         assert worker.applied == expected, "a call saw another configuration"
+        return self.outcome(worker, item, fate, seconds)
+
+    @staticmethod
+    def outcome(
+        worker: SimulatedWorker, item: wire.Call, fate: str, seconds: float
+    ) -> object:
         if fate == "failed":
             return wire.Failed((refusal("ValueError", "builtins"),))
         if fate == "stopped":
             return wire.StoppedCall()
-        return wire.TimedOut(1.0) if fate == "late" else wire.Done(NOTHING, seconds)
+        if fate == "late":
+            return wire.TimedOut(1.0)
+        result = NOTHING if item.session is None else wire.dumps(worker.chain)
+        return wire.Done(result, seconds)
 
     @invariant()
     def never_more_than_two_ahead(self) -> None:
@@ -547,7 +614,7 @@ def test_a_pinned_call_that_was_stopped_by_mistake_stays_with_its_worker() -> No
 
 def test_a_lost_session_is_never_continued() -> None:
     controller = joined(2)
-    (opened,) = controller.handle(c.OpenSession(1))
+    _, opened = controller.handle(c.OpenSession(1))
     worker = wire.loads(opened.value)
     first, second = (request(n, session=1, step=n - 2) for n in (2, 3))
     (send,) = sends(controller.handle(c.CallsSubmitted((first,), NOTHING)))
