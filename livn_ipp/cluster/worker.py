@@ -101,6 +101,7 @@ class Worker:
         """Build the environment anew; return what the ranks raised."""
         self._close_env()
         self.applied = ()
+        self._session = None  # whose state was in the environment
 
         def build() -> None:
             self.env = self._factory.build(self.subworld)

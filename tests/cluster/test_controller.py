@@ -230,6 +230,8 @@ class Fleet(RuleBasedStateMachine):
             assert chain[-1][0] == end.call
             trials = [trial for trial, _ in chain]
             assert len(trials) == len(set(trials)), "a step went into the state twice"
+            assert trials == sorted(trials)
+            assert all(self.steps[trial][1] for trial in trials), "half a step counts"
             self.chains[session] = chain
 
     @rule(data=st.data())
@@ -306,6 +308,7 @@ class Fleet(RuleBasedStateMachine):
                     answers.append(self.apply(index, worker, item.entry))
                 case wire.Rebuild():
                     worker.applied = [entry.method for entry in item.entries]
+                    worker.session, worker.chain = None, ()
                     answers.append(wire.Answer())
                 case wire.Ask():
                     answers.append(wire.Answer(NOTHING))
@@ -433,13 +436,69 @@ class Fleet(RuleBasedStateMachine):
         assert [entry.method for entry in held._log] == good
 
 
-Fleet.TestCase.settings = settings(
+class Recovering(Fleet):
+    """The same, with a session that recovers at most times, and more steps."""
+
+    @initialize()
+    def a_session(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        number = self.number()
+        self.openings.add(number)
+        self.recovering.add(number)
+        content = self.bytes["a"]
+        self.post(c.OpenSession(number, None, "a", content, recover=True))
+
+    def step_of(self, session: int) -> None:
+        self.step(_Given(session))
+
+    @rule(count=st.integers(1, 3), served=st.booleans())
+    def go_on(self, count: int, served: bool) -> None:
+        if not self.sessions:
+            self.begin()
+        for _ in range(count):
+            for session in self.sessions:
+                self.step_of(session)
+            for index in list(self.workers) if served else ():
+                if index in self.workers and self.workers[index].inbox:
+                    self.serve(index)
+
+    @rule(fate=st.sampled_from(["late", "stopped", "lost"]), behind=st.booleans())
+    def interrupt(self, fate: str, behind: bool) -> None:
+        for session in list(self.sessions):
+            self.step_of(session)
+            if behind:
+                self.step_of(session)
+            index = self.controller.session_worker(session)
+            if index in self.workers and fate == "lost":
+                self.lose(_Given(index), replaced=True)
+            elif index in self.workers and self.workers[index].inbox:
+                self.serve(index, fate)
+
+    @rule()
+    def set_between(self) -> None:
+        self.set("good")
+
+
+class _Given:
+    """Draws what is wanted."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def draw(self, _: object) -> object:
+        return self.value
+
+
+Fleet.TestCase.settings = Recovering.TestCase.settings = settings(
     max_examples=150,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestFleet = Fleet.TestCase
+TestRecovering = Recovering.TestCase
 
 
 def joined(count: int) -> Controller:
@@ -631,6 +690,60 @@ def test_a_lost_session_is_never_continued() -> None:
     )
     assert isinstance(reject.error, SessionLost)
     assert controller.session_loss(1) is reject.error
+
+
+def recovering(controller: Controller, steps: int) -> list[c.Send]:
+    """Open session 1 on worker 0 and run steps 2, 3, ... of it, but the last one."""
+    controller.handle(c.OpenSession(1, None, "p", NOTHING, recover=True))
+    sent = []
+    for n in range(steps):
+        call = request(2 + n, session=1, step=n)
+        sent += sends(controller.handle(c.CallsSubmitted((call,), NOTHING)))
+        if n < steps - 1:
+            answer(controller, sent[-1])
+    return sent
+
+
+def test_a_recovering_session_runs_its_steps_again_and_then_what_was_lost() -> None:
+    controller = joined(2)
+    *_, lost = recovering(controller, 3)
+    out = controller.handle(c.WorkerGone(lost.worker, "killed"))
+    assert c.Engage(1 - lost.worker) in out
+    (again,) = sends(out)
+    assert [item.step for item in again.items if isinstance(item, wire.Call)] == [0, 1]
+    out = answer(controller, again)
+    assert not any(isinstance(each, c.Resolve) for each in out)  # nobody waits for it
+    (last,) = sends(out)
+    assert [item.id for item in last.items if isinstance(item, wire.Call)] == [4]
+    (resolve,) = answer(controller, last)
+    assert resolve.call == 4
+    assert controller.session_worker(1) == 1 - lost.worker
+    assert len(controller.session_history(1)) == 3
+
+
+def test_a_step_with_another_answer_ends_a_recovering_session() -> None:
+    controller = joined(2)
+    *_, lost = recovering(controller, 3)
+    (again,) = sends(controller.handle(c.WorkerGone(lost.worker, "killed")))
+    other = wire.Done(wire.dumps("something else"), 0.01)
+    reply = wire.Reply(again.parcel, (wire.Done(NOTHING, 0.01), other))
+    out = controller.handle(c.ReplyArrived(again.worker, reply))
+    (reject,) = [i for i in out if isinstance(i, c.Reject)]
+    assert reject.call == 4
+    assert isinstance(reject.error, SessionLost)
+    assert "step 2 gave another answer" in str(reject.error)
+
+
+def test_a_worker_that_fails_at_the_same_entry_again_is_given_up() -> None:
+    controller = joined(1)
+    for ticket in (1, 2):
+        (send,) = sends(controller.handle(c.SetterSubmitted(ticket, "set", NOTHING)))
+        controller.handle(c.ReplyArrived(0, wire.Reply(send.parcel, (wire.Answer(),))))
+    failed = (wire.Answer(), wire.Failed((refusal(),)))
+    for kind in (c.Replace, c.Release):
+        (send,) = sends(controller.handle(c.WorkerJoined(7)))
+        out = controller.handle(c.ReplyArrived(7, wire.Reply(send.parcel, failed)))
+        assert [type(each) for each in out if hasattr(each, "worker")] == [kind]
 
 
 def test_a_call_that_nobody_is_free_to_run_is_refused() -> None:
