@@ -6,6 +6,7 @@ small one of our own, so that what is tested is the cluster and not the simulati
 
 import asyncio
 import contextlib
+import pickle
 import signal
 import sys
 import threading
@@ -21,6 +22,7 @@ from livn_ipp.errors import (
     CallTimeout,
     ConfigError,
     ResultNotSerializable,
+    SessionLost,
 )
 from livn_ipp.types import Decoding, Encoding
 
@@ -444,6 +446,73 @@ def test_an_error_in_a_step_leaves_the_session(env):
         with pytest.raises(ValueError, match="3"):
             session.step(3)
         assert session.step(2) == 5
+
+
+class Sum(Decoding):
+    """Add up the inputs; tell what the environment was like."""
+
+    duration: int = 1
+    total: int = 0
+
+    def __call__(self, run, env=None):
+        self.total += run[0]
+        if run[0] < 0:
+            raise ValueError(run[0])
+        return self.total, env.trial, env.weight_names
+
+
+def test_a_session_is_restored_from_its_inputs(env):
+    with env.session(Sum(), trial=9) as session:
+        assert session.step(1)[:2] == (1, 9)
+        env.set_weights({"between two steps": 1})
+        with pytest.raises(ValueError, match="-5"):
+            session.step(-5)
+        assert session.step(2)[0] == -2
+        assert session.history == (1, -5, 2)
+        snapshot = pickle.loads(pickle.dumps(session.snapshot()))
+        after = session.step(7)
+    env.set_weights({"after all steps": 1})
+    with env.session(snapshot=snapshot) as session:
+        total, trial, names = session.step(7)
+        assert (total, trial) == after[:2]
+        assert names == sorted([*after[2], "after all steps"])
+        assert session.history == (1, -5, 2, 7)
+        session.restart(trial=3)
+        assert session.step(10)[:2] == (10, 3)
+        assert session.history == (10,)
+
+
+def test_steps_that_cannot_be_repeated_are_not_restored(env):
+    with env.session(lambda run, env: time.time_ns()) as session:
+        session.step()
+        snapshot = session.snapshot()
+    with (
+        env.session(snapshot=snapshot) as session,
+        pytest.raises(SessionLost, match="gave another answer"),
+    ):
+        session.step()
+
+
+def test_a_step_that_ran_out_of_time_is_undone(env):
+    def summed(run, env):
+        if run[0] == "for ever":
+            until_stopped(run, env)
+        return run[0], env.trial
+
+    with env.session(summed, trial=4, recover="replay", timeout=1.0) as session:
+        first = session.step(1)
+        late, behind = session.submit("for ever"), session.submit(2)
+        with pytest.raises(CallTimeout):
+            late.result(60)
+        assert behind.result(60) == (2, 4)
+        assert first == (1, 4)
+        assert session.history == (1, 2)
+    with env.session(Sum(), recover="replay", timeout=60) as session:
+        assert session.step(1)[0] == 1
+    with pytest.raises(ConfigError, match="record=True"):
+        env.session(Sum(), recover="replay", record=False)
+    with pytest.raises(ConfigError, match="recover must be"):
+        env.session(Sum(), recover="always")
 
 
 def _interrupt_main():

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from livn_ipp.cluster import wire
+from livn_ipp.cluster import outcomes, wire
 from livn_ipp.cluster.events import (
     AskWorker,
     Instruction,
     OpenSession,
     Reject,
+    Request,
     Send,
     Started,
 )
@@ -33,6 +34,8 @@ PIPELINE_BYTES: Final = 256 << 20
 
 _UNANSWERED: Final = (wire.Install, wire.Forget, wire.Telemetry)
 _PARCEL_BYTES: Final = 32 << 20
+_STEPS: Final = 32
+"""Steps of a session in one parcel, when they are run again."""
 
 
 class Board:
@@ -76,6 +79,8 @@ class Board:
         self._unasked: list[AskWorker] = []
         self._openings: deque[OpenSession] = deque()
         self._numbers = itertools.count(first_parcel)
+        self._repeated = itertools.count(-1, -1)
+        """Ids of calls that nobody waits for."""
         self._out: list[Instruction] = []
         self._last_loss = ""
 
@@ -111,6 +116,10 @@ class Board:
             ahead and not self._pace.may_send_behind(worker.parcels[-1].seconds)
         ):
             return False
+        session = self._sessions.get(worker.session or 0)
+        if session is not None and session.ahead:
+            self._send_steps(index, session)
+            return True
         for queue in self._queues_for(index, worker, epoch):
             if batch := self._take(queue, ahead):
                 self._send_calls(index, batch)
@@ -171,6 +180,7 @@ class Board:
             if call is batch[0]:
                 items.extend(self._install(index, digest))
             request = call.request
+            step = self._step_number(request)
             items.append(
                 wire.Call(
                     request.id,
@@ -181,14 +191,51 @@ class Board:
                     request.options,
                     request.limit,
                     request.session,
-                    request.step,
+                    step,
                     request.stream,
                 )
             )
         parcel = self._send(index, items, self._pace.expected(digest, len(batch)))
+        worker.parcels[-1].simulation = batch[0].request.simulation
         for call in batch:
             call.held_in = (index, parcel)
             self._out.append(Started(call.request.id, index, len(call.attempts) + 1))
+
+    def _step_number(self, request: Request) -> int:
+        """Return a step's number for its worker, which begins anew at 0."""
+        session = self._sessions.get(request.session or 0)
+        if session is None:
+            return 0
+        begins = session.simulation != request.simulation
+        session.simulation = request.simulation
+        return 0 if begins else max(1, request.step)
+
+    def _send_steps(self, index: int, session: Session) -> None:
+        """Run the steps of a session again that its state came from."""
+        worker, digest = self._workers[index], session.pipeline
+        assert digest is not None
+        items = list(self._install(index, digest))
+        count = volume = 0
+        while session.ahead and count < _STEPS and volume < _PARCEL_BYTES:
+            step = session.ahead.popleft()
+            if step.version != worker.version:
+                items.extend(self._catch_up(index, step.version))
+            call = wire.Call(
+                next(self._repeated),
+                digest,
+                step.trial,
+                step.inputs,
+                step.state,
+                step.options,
+                step.limit,
+                worker.session,
+                step.number,
+            )
+            session.again[call.id] = step
+            items.append(call)
+            count += 1
+            volume += wire.size(step.inputs)
+        self._send(index, items, self._pace.expected(digest, count))
 
     def _catch_up(self, index: int, version: int) -> Iterator[wire.Item]:
         """Bring a worker to a version of the config log, forwards or backwards."""
@@ -213,9 +260,28 @@ class Board:
     def _send(self, index: int, items: list[wire.Item], seconds: float = 0.0) -> int:
         number = next(self._numbers)
         answered = tuple(i for i in items if not isinstance(i, _UNANSWERED))
-        self._workers[index].parcels.append(Parcel(number, answered, seconds))
+        worker = self._workers[index]
+        worker.parcels.append(Parcel(number, answered, seconds, worker.version))
         self._out.append(Send(index, number, tuple(items)))
         return number
+
+    def _may_come(self, worker: int) -> bool:
+        held = self._workers.get(worker)
+        return worker in self._expected or (held is not None and not held.draining)
+
+    # Taking calls back
+
+    def _run_again(self, call: Call, worker: int) -> None:
+        pin = call.pin
+        if pin is not None and pin[0] == "worker" and not self._may_come(pin[1]):
+            self._reject(call, outcomes.lost(call, worker))
+        else:
+            heapq.heappush(self._retries.setdefault(pin, []), call.rank)
+
+    def _unqueue(self, pin: Pin) -> list[Call]:
+        """Take the calls that only one may run off their queues."""
+        queues = [epoch.pinned.pop(pin, []) for epoch in self._epochs]
+        return [c for _, _, c in itertools.chain(*queues, self._retries.pop(pin, []))]
 
     # Ending calls
 
@@ -226,6 +292,14 @@ class Board:
     def _end(self, call: Call) -> None:
         call.ended = True
         del self._calls[call.request.id]
-        content, uses = self._contents.pop(call.request.pipeline)
+        self._disuse(call.request.pipeline)
+
+    def _use(self, pipeline: str, content: Frames) -> None:
+        """Keep a pipeline's content until it is of no use any more."""
+        content, uses = self._contents.get(pipeline, (content, 0))
+        self._contents[pipeline] = (content, uses + 1)
+
+    def _disuse(self, pipeline: str) -> None:
+        content, uses = self._contents.pop(pipeline)
         if uses > 1:
-            self._contents[call.request.pipeline] = (content, uses - 1)
+            self._contents[pipeline] = (content, uses - 1)

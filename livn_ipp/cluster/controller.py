@@ -9,11 +9,9 @@ running calls, and later calls wait until all have acknowledged it.
 """
 
 import heapq
-import itertools
 from collections import deque
 
 from livn_ipp.cluster import outcomes, wire
-from livn_ipp.cluster.board import Board
 from livn_ipp.cluster.events import (
     AskWorker,
     CallsSubmitted,
@@ -38,21 +36,21 @@ from livn_ipp.cluster.events import (
     WorkerJoined,
     WorkerStuck,
 )
-from livn_ipp.cluster.records import Call, Epoch, Parcel, Pin, Session, Setter
+from livn_ipp.cluster.records import Call, Epoch, Parcel, Setter
 from livn_ipp.cluster.records import Worker as Held
+from livn_ipp.cluster.sessions import Sessions
 from livn_ipp.errors import (
     CallCancelled,
     CallError,
     ClusterLost,
     ConfigError,
     LivnError,
-    SessionLost,
 )
 
 __all__ = ["Controller"]
 
 
-class Controller(Board):
+class Controller(Sessions):
     """Decides which worker does what.
 
     Parameters
@@ -96,10 +94,6 @@ class Controller(Board):
         """Number of calls that no worker holds."""
         held = sum(len(p.calls) for w in self._workers.values() for p in w.parcels)
         return max(0, len(self._calls) - held)
-
-    def session_loss(self, session: int) -> SessionLost | None:
-        """Return why a session is lost, if it is."""
-        return self._lost_sessions.get(session)
 
     @property
     def unfinished(self) -> int:
@@ -173,8 +167,7 @@ class Controller(Board):
         for request in event.requests:
             call = Call(request)
             self._calls[request.id] = call
-            content, uses = self._contents.get(request.pipeline, (event.content, 0))
-            self._contents[request.pipeline] = (content, uses + 1)
+            self._use(request.pipeline, event.content)
             error = self._unable(call)
             if error is None:
                 heapq.heappush(self._epochs[-1].add(call), call.rank)
@@ -202,17 +195,6 @@ class Controller(Board):
                 "the call; close a session first, or add workers"
             )
         return None
-
-    def _may_come(self, worker: int) -> bool:
-        held = self._workers.get(worker)
-        return worker in self._expected or (held is not None and not held.draining)
-
-    def _unreserved(self) -> list[int]:
-        return [
-            index
-            for index, worker in self._workers.items()
-            if worker.session is None and not worker.draining
-        ]
 
     def _ask(self, event: AskWorker) -> None:
         self._questions[event.ticket] = event
@@ -256,7 +238,7 @@ class Controller(Board):
         self._last_loss = f"worker {index}: {reason}"
         if worker is not None:
             if worker.session is not None:
-                self._lose_session(worker.session, reason)
+                self._interrupt(worker.session, reason, seated=False)
             for position, parcel in enumerate(worker.parcels):
                 self._return(index, parcel, reason, error, ran=position == 0)
             setter = self._epochs[0].setter
@@ -288,27 +270,22 @@ class Controller(Board):
             if ran and alone and error is not None:
                 self._reject(call, error)
             elif len(call.attempts) > self._max_retries:
-                self._reject(call, outcomes.lost(call, index))
+                self._lose_for_good(call, index)
             else:
                 self._run_again(call, index)
 
-    def _run_again(self, call: Call, worker: int) -> None:
-        pin = call.pin
-        if pin is not None and pin[0] == "worker" and not self._may_come(pin[1]):
-            self._reject(call, outcomes.lost(call, worker))
+    def _lose_for_good(self, call: Call, index: int) -> None:
+        session = call.request.session
+        if session is None:
+            self._reject(call, outcomes.lost(call, index))
         else:
-            heapq.heappush(self._retries.setdefault(pin, []), call.rank)
+            self._lose_session(session, "; ".join(call.attempts))
 
     def _drop_pinned(self, index: int, why: str = "") -> None:
         """End the calls that only a worker may run that takes no more."""
         for call in self._unqueue(("worker", index)):
             if not call.ended:
                 self._reject(call, outcomes.lost(call, index, why))
-
-    def _unqueue(self, pin: Pin) -> list[Call]:
-        """Take the calls that only one may run off their queues."""
-        queues = [epoch.pinned.pop(pin, []) for epoch in self._epochs]
-        return [c for _, _, c in itertools.chain(*queues, self._retries.pop(pin, []))]
 
     def _replace_stuck(self, event: WorkerStuck) -> None:
         worker = self._workers.get(event.worker)
@@ -337,72 +314,6 @@ class Controller(Board):
             self._lose(index, reason)
             self._out.append(Release(index))
 
-    # Sessions
-
-    def _open_sessions(self) -> None:
-        """Give a worker to each session that waits for one."""
-        while self._openings:
-            event = self._openings[0]
-            wanted = event.worker
-            free = self._unreserved()
-            index = None
-            if wanted is None and free:
-                index = min(free, key=lambda i: (len(self._workers[i].parcels), i))
-            elif wanted in free:
-                index = wanted
-            if index is None:
-                may_come = self._expected if wanted is None else {wanted}
-                if may_come & self._expected:
-                    return
-                self._openings.popleft()
-                self._out.append(Settle(event.session, self._no_session(wanted)))
-                continue
-            self._openings.popleft()
-            self._workers[index].session = event.session
-            self._sessions[event.session] = Session(index)
-            self._out.append(Settle(event.session, value=wire.dumps(index)))
-
-    def _no_session(self, wanted: int | None) -> LivnError:
-        if not self._workers:
-            return outcomes.nobody_left([self._last_loss])
-        if wanted is not None and wanted not in self._workers:
-            return ConfigError(
-                f"there is no worker {wanted}; live workers are {list(self._workers)}"
-            )
-        who = f"all {len(self._workers)} workers hold"
-        if wanted is not None:
-            who = f"worker {wanted} holds"
-        return ConfigError(
-            f"{who} sessions; close one first, or add workers, one for each session"
-        )
-
-    def _close_session(self, number: int) -> None:
-        self._lost_sessions.pop(number, None)
-        session = self._sessions.pop(number, None)
-        if session is None:
-            return
-        error = CallCancelled(f"session {number} was closed")
-        for call in self._steps(number):
-            self._reject(call, error)
-        if session.worker in self._workers:
-            self._workers[session.worker].session = None
-
-    def _lose_session(self, number: int, reason: str) -> None:
-        session = self._sessions.pop(number, None)
-        if session is None:
-            return
-        if session.worker in self._workers:
-            self._workers[session.worker].session = None
-        error = outcomes.session_lost(number, session.worker, session.steps, reason)
-        self._lost_sessions[number] = error
-        for call in self._steps(number):
-            self._reject(call, error)
-
-    def _steps(self, number: int) -> list[Call]:
-        """Take the steps of a session that have not ended off their queues."""
-        self._unqueue(("session", number))
-        return [call for call in self._calls.values() if call.request.session == number]
-
     # Answers
 
     def _receive(self, index: int, reply: wire.Reply) -> None:
@@ -417,7 +328,12 @@ class Controller(Board):
             match item:
                 case wire.Call():
                     outcome = wire.StoppedCall() if useless else answer
-                    self._end_call(index, worker, item, outcome)
+                    if isinstance(outcome, wire.Missing):
+                        worker.pipelines.pop(outcome.pipeline, None)
+                    if item.id < 0:
+                        self._end_repeated(item, outcome)
+                    elif not parcel.void:
+                        self._end_call(index, item, outcome, parcel)
                 case wire.Apply() | wire.Rebuild():
                     if not useless:
                         self._end_setter(index, item, answer)
@@ -425,19 +341,16 @@ class Controller(Board):
                     self._end_question(index, item, answer)
 
     def _end_call(
-        self, index: int, worker: Held, item: wire.Call, answer: object
+        self,
+        index: int,
+        item: wire.Call,
+        answer: object,
+        parcel: Parcel,
     ) -> None:
         if isinstance(answer, wire.Done):
             self._pace.learn(item.pipeline, answer.seconds)
-        elif isinstance(answer, wire.Missing):
-            worker.pipelines.pop(answer.pipeline, None)
-        session = item.session
-        if session is not None:
-            if isinstance(answer, wire.Done):
-                if session in self._sessions:
-                    self._sessions[session].steps = item.step + 1
-            elif not isinstance(answer, wire.Failed):
-                self._lose_session(session, f"step {item.step + 1} was stopped")
+        if item.session is not None:
+            self._end_step(item, answer, parcel)
         call = self._calls.get(item.id)
         if call is None:  # cancelled meanwhile
             return
@@ -477,7 +390,8 @@ class Controller(Board):
             # It could not follow a log that the others followed.
             error = outcomes.error_of(answer, index)
             self._replace_laggard(index, f"replaying the config log failed: {error}")
-        else:
+        elif isinstance(item, wire.Rebuild) or item.entry.version == len(self._log):
+            # Not before: who fails at a later entry each time is given up.
             self._laggards.discard(index)
 
     def _end_question(self, index: int, item: wire.Ask, answer: object) -> None:
@@ -502,6 +416,8 @@ class Controller(Board):
             epoch = self._epochs[0]
             self._dispatch(epoch)
             if epoch.setter is None or epoch.queue or any(epoch.pinned.values()):
+                break
+            if self._catching_up():
                 break
             if not self._settle(epoch.setter):
                 break
@@ -554,7 +470,7 @@ class Controller(Board):
                 self._send(index, [wire.Rebuild(tuple(self._log))])
                 if worker.session is not None:
                     reason = f"the setter {setter.method} failed, so it was rebuilt"
-                    self._lose_session(worker.session, reason)
+                    self._interrupt(worker.session, reason, seated=True)
         setter.failures.clear()
         if setter.waiting:
             return False

@@ -107,6 +107,12 @@ class Transport(Protocol):
     def release(self, worker: int, /) -> None:
         """Let a worker go that has nothing more to do; returns at once."""
 
+    def engage(self, worker: int, /) -> None:
+        """Get ready for a session's steps on a worker; never blocks."""
+
+    def disengage(self, worker: int, /) -> None:
+        """Take in that the session on a worker is over; never blocks."""
+
     def close(self) -> None:
         """Let the workers go; idempotent."""
 
@@ -124,6 +130,7 @@ class CallSpec(NamedTuple):
     session: int | None = None
     step: int = 0
     stream: bool = False
+    simulation: int = 0
 
 
 class Dispatcher:
@@ -228,15 +235,43 @@ class Dispatcher:
             raise
         return futures
 
-    def open_session(self, worker: int | None = None) -> CallFuture:
+    def open_session(
+        self,
+        worker: int | None = None,
+        *,
+        pipeline: str | None = None,
+        content: wire.Frames = (),
+        recover: bool = False,
+        history: Sequence[events.Step] = (),
+    ) -> CallFuture:
         """Reserve a worker; the future has the session's number and gives the worker's.
 
         Parameters
         ----------
         worker
             The worker to reserve; None for the one with the least to do.
+        pipeline, content
+            Digest and pickle of the pair (decoding, encoding), for a session whose
+            steps are recorded.
+        recover
+            Whether the recorded steps run again when the state is lost.
+        history
+            Steps that make the state to begin with.
         """
-        return self._ticket(lambda n: events.OpenSession(n, worker))
+        return self._ticket(
+            lambda number: events.OpenSession(
+                number, worker, pipeline, content, recover, tuple(history)
+            )
+        )
+
+    def session_worker(self, session: int) -> int | None:
+        """Return the worker of a session that is neither closed nor lost."""
+        return self._controller.session_worker(session)
+
+    def session_history(self, session: int) -> tuple[events.Step, ...]:
+        """Return the steps that made a session's state, if they are recorded."""
+        with self._lock:
+            return self._controller.session_history(session)
 
     def close_session(self, session: int) -> None:
         """Give a session's worker back; steps that have not ended are given up."""
@@ -366,6 +401,7 @@ class Dispatcher:
                 call.session,
                 call.step,
                 call.stream,
+                call.simulation,
             )
             for future, call in zip(futures, calls, strict=True)
         )
@@ -505,6 +541,10 @@ class Dispatcher:
                 self.transport.replace(worker, reason)
             case events.Release(worker):
                 self.transport.release(worker)
+            case events.Engage(worker):
+                self.transport.engage(worker)
+            case events.Disengage(worker):
+                self.transport.disengage(worker)
 
 
 _End = tuple[CallFuture, wire.Frames | None, LivnError | None]

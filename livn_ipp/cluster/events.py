@@ -12,7 +12,9 @@ __all__ = [
     "CallsSubmitted",
     "CancelCalls",
     "CloseSession",
+    "Disengage",
     "DrainWorkers",
+    "Engage",
     "Event",
     "Instruction",
     "OpenSession",
@@ -27,6 +29,7 @@ __all__ = [
     "Settle",
     "ShutDown",
     "Started",
+    "Step",
     "StopCall",
     "ViewsOpened",
     "WorkerAbandoned",
@@ -58,6 +61,9 @@ class Request(NamedTuple):
         The session that it is a step of and the step's number, or None and 0.
     stream
         Whether its spikes are wanted while it runs.
+    simulation
+        Which of the session's simulations it belongs to; the first step of each that
+        runs begins it.
     """
 
     id: int
@@ -72,6 +78,7 @@ class Request(NamedTuple):
     session: int | None = None
     step: int = 0
     stream: bool = False
+    simulation: int = 0
 
 
 # Events
@@ -157,12 +164,55 @@ class DrainWorkers:
     workers: tuple[int, ...]
 
 
+class Step(NamedTuple):
+    """A step of a session that was run, as it can be run again.
+
+    Attributes
+    ----------
+    number
+        Of the step; 0 starts the simulation.
+    trial, inputs, state, options, limit
+        As in :class:`livn_ipp.cluster.wire.Call`.
+    version
+        Of the config log that it ran under.
+    digest
+        Tells its answer from others; empty if that is too large to tell.
+    """
+
+    number: int
+    trial: int
+    inputs: Frames
+    state: Frames | None
+    options: Frames | None
+    limit: float | None
+    version: int
+    digest: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """The user wants a worker for a simulation that goes on from call to call."""
+    """The user wants a worker for a simulation that goes on from call to call.
+
+    Attributes
+    ----------
+    session
+        Number of the session.
+    worker
+        The only worker that it may be on, or None.
+    pipeline, content
+        Digest and pickle of its pair (decoding, encoding), if steps are recorded.
+    recover
+        Whether its steps run again when the state is lost.
+    history
+        Steps to begin with.
+    """
 
     session: int
     worker: int | None = None
+    pipeline: str | None = None
+    content: Frames = ()
+    recover: bool = False
+    history: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,4 +364,29 @@ class Release:
     worker: int
 
 
-Instruction = Send | Started | Resolve | Reject | Settle | StopCall | Replace | Release
+@dataclass(frozen=True, slots=True)
+class Engage:
+    """A session begins on a worker: get ready for short steps, one by one."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disengage:
+    """The session on a worker is over."""
+
+    worker: int
+
+
+Instruction = (
+    Send
+    | Started
+    | Resolve
+    | Reject
+    | Settle
+    | StopCall
+    | Replace
+    | Release
+    | Engage
+    | Disengage
+)

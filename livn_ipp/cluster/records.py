@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.events import Request
+from livn_ipp.cluster.events import Request, Step
 from livn_ipp.cluster.wire import Frames
 from livn_ipp.errors import LivnError
 
@@ -85,6 +85,12 @@ class Parcel:
     """The items that will be answered, in order."""
     seconds: float
     """How long it should take."""
+    version: int = 0
+    """Of the config log, behind its items."""
+    simulation: int = 0
+    """Of its session, if it holds a step."""
+    void: bool = False
+    """Whether it goes on with a state that is not the session's any more."""
 
     @property
     def calls(self) -> list[int]:
@@ -113,5 +119,32 @@ class Session:
     """A simulation that goes on from call to call on one worker."""
 
     worker: int
+    """The one that holds its state, or held it last."""
+    wanted: int | None = None
+    """The only worker that it may be on."""
     steps: int = 0
     """Steps whose results arrived."""
+    pipeline: str | None = None
+    """Of steps that are recorded."""
+    recover: bool = False
+    """Whether its steps run again when the state is lost."""
+    simulation: int | None = None
+    """The one that the next step finds; None to begin one."""
+    reached: int = 0
+    """The one whose steps are recorded."""
+    history: list[Step] = field(default_factory=list)
+    """The steps that made the state."""
+    waiting: bool = False
+    """Whether it waits for another worker."""
+    losses: int = 0
+    """How often the state was lost since a step ended."""
+    ahead: deque[Step] = field(default_factory=deque)
+    """Steps that are to be run again."""
+    again: dict[int, Step] = field(default_factory=dict)
+    """Steps that are being run again, by the ids of their calls."""
+
+    def begin_again(self) -> None:
+        """Run all steps again, if there are any."""
+        self.simulation = self.reached if self.history else None
+        self.ahead = deque(self.history)
+        self.again.clear()

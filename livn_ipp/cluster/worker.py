@@ -24,6 +24,7 @@ from livn_ipp.cluster.memory import MemoryWatch
 from livn_ipp.cluster.results import check_size
 from livn_ipp.cluster.succession import Succession, fingerprint
 from livn_ipp.cluster.telemetry import Telemetry
+from livn_ipp.cluster.transports.listening import Listening
 from livn_ipp.cluster.transports.messages import receive, send
 from livn_ipp.errors import ConfigError, RankFailure, ResultTooLarge
 from livn_ipp.subworld import Late, PeerFailed, Stopped, Subworld
@@ -64,6 +65,8 @@ class Worker:
         Whom the worker obeys, where it may outlive its controller.
     busy : bool
         Whether a parcel is being served.
+    listening : Listening or None
+        Where parcels come from while a session is open, if the transport made one.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Worker:
         self.telemetry = subworld.telemetry = Telemetry(subworld)
         self.applied: tuple[str, ...] | None = ()
         self.succession: Succession | None = None
+        self.listening: Listening | None = None
         self._factory = factory
         self._pipelines: dict[str, wire.Frames] = {}
         self._live: dict[str, Any] = {}
@@ -97,6 +101,7 @@ class Worker:
         """Build the environment anew; return what the ranks raised."""
         self._close_env()
         self.applied = ()
+        self._session = None  # whose state was in the environment
 
         def build() -> None:
             self.env = self._factory.build(self.subworld)
@@ -142,6 +147,12 @@ class Worker:
                     self.telemetry.spikes = item.spikes
         return tuple(answers)
 
+    def stop_listening(self) -> None:
+        """Close the channel, if there is one."""
+        listening, self.listening = self.listening, None
+        if listening is not None:
+            listening.close()
+
     @property
     def pipelines(self) -> tuple[str, ...]:
         """Digests of the installed pipelines."""
@@ -152,6 +163,7 @@ class Worker:
         self._pipelines.clear()
         self._live.clear()
         self._state = None
+        self.stop_listening()
         if self.succession is not None:
             self.succession.outbox.close()
         self._close_env()

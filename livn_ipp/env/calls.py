@@ -14,7 +14,8 @@ from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import check_limit
 from livn_ipp.decoding import GatherAndMerge, Pipe, Slice
 from livn_ipp.env.responses import Responses
-from livn_ipp.env.session import Session
+from livn_ipp.env.session import Recover, Session, SessionSnapshot
+from livn_ipp.errors import ConfigError
 from livn_ipp.view.progress import Progress
 
 __all__ = ["Calls"]
@@ -150,12 +151,15 @@ class Calls(ABC):
 
     def session(
         self,
-        decoding: Any,
+        decoding: Any = None,
         encoding: Any = None,
         *,
         trial: int | None = None,
         timeout: float | None = None,
         worker: int | None = None,
+        recover: Recover = "raise",
+        record: bool = True,
+        snapshot: SessionSnapshot | None = None,
     ) -> Session:
         """Open a session: calls that go on where the last one ended.
 
@@ -169,11 +173,29 @@ class Calls(ABC):
             Seconds that a step may take.
         worker
             The worker to use; by default the one with the least to do.
+        recover
+            What happens when the state is lost: ``"raise"`` ends all steps with
+            :class:`livn_ipp.errors.SessionLost`; ``"replay"`` runs the recorded steps
+            again on another worker, so that the user only sees a delay. Steps must
+            then depend on nothing but their inputs and the trial; answers that differ
+            from the first ones end the session with `SessionLost`. A step that was
+            cancelled, or ran out of time, is undone in this way too.
+        record
+            Whether the inputs are kept, for `recover` and snapshots.
+        snapshot
+            What to go on from, in place of a decoding, encoding and trial: the steps
+            that it holds are run again first.
 
         Returns
         -------
         Session
             A context manager; has the worker for itself until it is closed.
+
+        Raises
+        ------
+        ConfigError
+            If an argument is not usable, or a snapshot comes from an environment that
+            was configured in another way.
 
         Examples
         --------
@@ -181,9 +203,33 @@ class Calls(ABC):
         ...     first, second = session.step(), session.step()
         """
         check_limit("timeout", timeout)
-        content = wire.dumps((_whole(decoding), encoding), snapshot=True)
-        number = next(self._trials) if trial is None else trial
-        return Session(self._live(), _digest(content), content, number, worker, timeout)
+        dispatcher = self._live()
+        if snapshot is not None:
+            if not (decoding is encoding is trial is None and record):
+                raise ConfigError(
+                    "a snapshot brings its own decoding, encoding and trial, and is "
+                    "recorded further; pass snapshot without them"
+                )
+            snapshot.check(dispatcher.log)
+            digest, content = snapshot.pipeline, snapshot.content
+            number = snapshot.trial
+        else:
+            if decoding is None:
+                raise ConfigError("a session needs a decoding, or a snapshot")
+            content = wire.dumps((_whole(decoding), encoding), snapshot=True)
+            digest = _digest(content)
+            number = next(self._trials) if trial is None else trial
+        return Session(
+            dispatcher,
+            digest,
+            content,
+            number,
+            worker,
+            timeout,
+            recover=recover,
+            record=record,
+            steps=() if snapshot is None else snapshot.steps,
+        )
 
     def map(
         self,

@@ -1,13 +1,70 @@
 """A simulation that goes on from call to call, on one worker."""
 
-from typing import Any, Self
+import concurrent.futures
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import CallSpec, Dispatcher
+from livn_ipp.cluster.events import Step
 from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.cluster.succession import fingerprint
 from livn_ipp.errors import ConfigError
 
-__all__ = ["Session"]
+__all__ = ["Recover", "Session", "SessionSnapshot"]
+
+Recover = Literal["raise", "replay"]
+
+
+@dataclass(frozen=True)
+class SessionSnapshot:
+    """How a session came to its state: all that is needed to bring it about again.
+
+    Small, as long as the inputs are, and can be pickled; but a pickle is only to be
+    loaded from who is trusted. Made by :meth:`Session.snapshot`.
+
+    Attributes
+    ----------
+    pipeline
+        Digest of the pair (decoding, encoding).
+    content
+        That pair as a pickle.
+    trial
+        Trial of the session.
+    steps
+        The recorded steps, with their inputs and the digests of their answers.
+    configuration
+        Names and fingerprints of the setters that they ran under.
+    """
+
+    pipeline: str
+    content: wire.Frames = field(repr=False)
+    trial: int
+    steps: tuple[Step, ...] = field(repr=False)
+    configuration: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def check(self, log: Sequence[wire.Entry]) -> None:
+        """Make sure that an environment was configured as the recorded one was.
+
+        Raises
+        ------
+        ConfigError
+            Naming the first setter that differs.
+        """
+        theirs = _configuration(log)
+        for number, mine in enumerate(self.configuration):
+            found = theirs[number : number + 1]
+            if found != (mine,):
+                here = f"{found[0][0]} with its arguments" if found else "nothing"
+                raise ConfigError(
+                    f"the snapshot's steps ran under another configuration: setter "
+                    f"{number + 1} was {mine[0]} then and is {here} here; call the "
+                    "same setters in the same order before the session is restored"
+                )
+
+    def __len__(self) -> int:
+        return len(self.steps)
 
 
 class Session:
@@ -16,7 +73,9 @@ class Session:
     Made by :meth:`livn_ipp.env.distributed.DistributedEnv.session`. The session has its
     worker for itself until it is closed. If the worker is lost, the simulated state is
     lost with it: every step that has not ended, and every later one, raises
-    :class:`livn_ipp.errors.SessionLost`; it is never continued with a fresh state.
+    :class:`livn_ipp.errors.SessionLost`; it is never continued with a fresh state. A
+    session opened with ``recover="replay"`` runs its steps again on another worker
+    instead, and then those that had not ended.
 
     Parameters
     ----------
@@ -30,13 +89,17 @@ class Session:
         The worker to use; None for any.
     limit
         Seconds that a step may take, or None.
+    recover
+        What to do when the worker is lost.
+    record
+        Whether the inputs are kept.
+    steps
+        What was run before.
 
     Attributes
     ----------
-    worker : int
-        The worker that holds the state.
     steps : int
-        How many steps were submitted.
+        How many steps were submitted since the simulation began.
     """
 
     def __init__(
@@ -47,18 +110,39 @@ class Session:
         trial: int,
         worker: int | None,
         limit: float | None,
+        *,
+        recover: Recover = "raise",
+        record: bool = True,
+        steps: tuple[Step, ...] = (),
     ) -> None:
-        opened = dispatcher.open_session(worker)
-        self.worker: int = opened.result()
-        self.steps = 0
+        _check(recover, record=record)
+        opened = dispatcher.open_session(
+            worker,
+            pipeline=pipeline if record else None,
+            content=content if record else (),
+            recover=recover == "replay",
+            history=steps,
+        )
+        self._worker: int = opened.result()
+        self.steps = steps[-1].number + 1 if steps else 0
         self._number = opened.id
         self._dispatcher = dispatcher
         self._pipeline = pipeline
         self._content = content
         self._trial = trial
         self._limit = limit
+        self._record = record
+        self._simulation = 0
         self._last: CallFuture | None = None
         self._open = True
+
+    @property
+    def worker(self) -> int:
+        """The worker that holds the state, or held it last."""
+        found = self._dispatcher.session_worker(self._number)
+        if found is not None:
+            self._worker = found
+        return self._worker
 
     def step(self, inputs: Any = None, **options: Any) -> Any:
         """Simulate one step and return its response.
@@ -81,11 +165,7 @@ class Session:
 
     def submit(self, inputs: Any = None, **options: Any) -> CallFuture:
         """Submit one step and return at once; steps run in the order of submission."""
-        if not self._open:
-            raise ConfigError("this session is closed; open another")
-        lost = self._loss()
-        if lost is not None:
-            raise lost
+        self._check_usable()
         spec = CallSpec(
             self._trial,
             wire.dumps(inputs, snapshot=True),
@@ -93,20 +173,92 @@ class Session:
             limit=self._limit,
             session=self._number,
             step=self.steps,
+            simulation=self._simulation,
         )
         (future,) = self._dispatcher.submit(self._pipeline, self._content, [spec])
         self.steps += 1
         self._last = future
         return future
 
+    def restart(self, trial: int | None = None) -> Self:
+        """Begin another simulation: the next step starts from t = 0.
+
+        Decoding and encoding begin anew too. The session keeps its worker, and forgets
+        the inputs of the former simulation when the first step has ended.
+
+        Parameters
+        ----------
+        trial
+            Trial of the steps that follow; by default the next number.
+        """
+        self._check_usable()
+        self._trial = self._trial + 1 if trial is None else trial
+        self._simulation += 1
+        self.steps = 0
+        return self
+
+    @property
+    def history(self) -> tuple[Any, ...]:
+        """The inputs of the steps that have ended."""
+        return tuple(wire.loads(step.inputs) for step in self._recorded())
+
+    def snapshot(self) -> SessionSnapshot:
+        """Return how the session came to its state, once all its steps have ended.
+
+        Returns
+        -------
+        SessionSnapshot
+            What ``env.session(snapshot=...)`` restores the state from, on any worker
+            of any environment of the same culture, by running the steps again.
+
+        Raises
+        ------
+        ConfigError
+            If the session was opened with ``record=False``.
+        SessionLost
+            If the state is gone.
+        """
+        self._check_usable()
+        if self._last is not None:
+            concurrent.futures.wait([self._last])
+            self._check_usable()
+        steps = tuple(
+            step._replace(
+                inputs=_solid(step.inputs),
+                state=_solid(step.state) if step.state else None,
+                options=_solid(step.options) if step.options else None,
+            )
+            for step in self._recorded()
+        )
+        version = max((step.version for step in steps), default=0)
+        return SessionSnapshot(
+            self._pipeline,
+            _solid(self._content),
+            self._trial,
+            steps if self.steps else (),
+            _configuration(self._dispatcher.log[:version]),
+        )
+
     def close(self) -> None:
         """Give the worker back; may be called twice."""
         if self._open:
+            self._worker = self.worker
             self._open = False
             self._dispatcher.close_session(self._number)
 
-    def _loss(self) -> Exception | None:
-        return self._dispatcher.session_loss(self._number)
+    def _recorded(self) -> tuple[Step, ...]:
+        if not self._record:
+            raise ConfigError(
+                "this session keeps no inputs; open it with record=True, the default"
+            )
+        return self._dispatcher.session_history(self._number)
+
+    def _check_usable(self) -> None:
+        if not self._open:
+            raise ConfigError("this session is closed; open another")
+        lost = self._dispatcher.session_loss(self._number)
+        if lost is not None:
+            raise lost
 
     def __enter__(self) -> Self:
         return self
@@ -117,3 +269,21 @@ class Session:
     def __repr__(self) -> str:
         state = f"step {self.steps}" if self._open else "closed"
         return f"Session(worker {self.worker}, {state})"
+
+
+def _check(recover: str, *, record: bool) -> None:
+    if recover not in {"raise", "replay"}:
+        raise ConfigError(f'recover must be "raise" or "replay", not {recover!r}')
+    if recover == "replay" and not record:
+        raise ConfigError(
+            'recover="replay" needs the inputs of all steps; leave record=True'
+        )
+
+
+def _configuration(log: Sequence[wire.Entry]) -> tuple[tuple[str, str], ...]:
+    return tuple((entry.method, fingerprint(entry)) for entry in log)
+
+
+def _solid(frames: wire.Frames) -> wire.Frames:
+    """Copy frames into bytes, which every pickle protocol can carry."""
+    return tuple(bytes(memoryview(frame)) for frame in frames)

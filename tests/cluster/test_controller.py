@@ -47,6 +47,8 @@ class SimulatedWorker:
     installed: set[str] = field(default_factory=set)
     session: int | None = None
     steps: int = 0
+    chain: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """The state of the session: its steps, each with the configuration it saw."""
     draining: bool = False
     lags: bool = False
     """It failed to apply a setter, alone or while it replayed the log."""
@@ -71,6 +73,12 @@ class Fleet(RuleBasedStateMachine):
         self.sessions: dict[int, list[int]] = {}
         """Steps submitted to each open session, by the session's number."""
         self.openings: set[int] = set()
+        self.steps: dict[int, tuple[int, str]] = {}
+        """Session and fate of each step of a session that recovers, by its trial."""
+        self.simulations: dict[int, int] = {}
+        self.recovering: set[int] = set()
+        self.chains: dict[int, tuple[tuple[int, tuple[str, ...]], ...]] = {}
+        """The last state that each session told."""
         self.bytes = {name: wire.dumps("x" * 40 + name) for name in "abc"}
 
     def post(self, event: c.Event) -> None:
@@ -94,6 +102,8 @@ class Fleet(RuleBasedStateMachine):
                 case c.Resolve() | c.Reject():
                     assert instruction.call not in self.ends, "a call ended twice"
                     self.ends[instruction.call] = instruction
+                    if instruction.call in self.steps:
+                        self.check_state(instruction)
                 case c.Settle():
                     assert instruction.ticket not in self.settled
                     self.settled[instruction.ticket] = instruction.error
@@ -161,7 +171,7 @@ class Fleet(RuleBasedStateMachine):
         busy = sorted(index for index, w in self.workers.items() if w.inbox)
         index = data.draw(st.sampled_from(busy))
         calls = [i.id for i in self.workers[index].inbox[0][1] if type(i) is wire.Call]
-        call = calls[0] if overdue and len(calls) == 1 else None
+        call = calls[0] if overdue and len(calls) == 1 and calls[0] > 0 else None
         open_before = call is not None and call not in self.ends
         self.post(c.WorkerStuck(index, "no sign of life", call))
         assert index in self.expected
@@ -177,21 +187,52 @@ class Fleet(RuleBasedStateMachine):
         self.workers[index].draining = True
         self.post(c.DrainWorkers((index,)))
 
-    @rule(worker=st.none() | st.integers(0, 3))
-    def open_session(self, worker: int | None) -> None:
+    @rule(worker=st.none() | st.integers(0, 3), recover=st.booleans())
+    def open_session(self, worker: int | None, recover: bool) -> None:
         number = self.number()
         self.openings.add(number)
-        self.post(c.OpenSession(number, worker))
+        if recover:
+            self.recovering.add(number)
+        content = self.bytes["a"]
+        self.post(c.OpenSession(number, worker, "a", content, recover))
 
     @rule(data=st.data())
     @precondition(lambda self: self.sessions)
     def step(self, data: st.DataObject) -> None:
         session = data.draw(st.sampled_from(sorted(self.sessions)))
         steps = self.sessions[session]
-        call = request(self.number(), "a", session=session, step=len(steps))
+        call = request(
+            self.number(),
+            "a",
+            session=session,
+            step=len(steps),
+            simulation=self.simulations.get(session, 0),
+        )
         self.submitted[call.id] = len(self.setters)
+        self.steps[call.trial] = session, ""
         steps.append(call.id)
         self.post(c.CallsSubmitted((call,), self.bytes["a"]))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.sessions)
+    def begin_anew(self, data: st.DataObject) -> None:
+        session = data.draw(st.sampled_from(sorted(self.sessions)))
+        if all(step in self.ends for step in self.sessions[session]):
+            self.sessions[session] = []
+            self.chains.pop(session, None)
+            self.simulations[session] = self.simulations.get(session, 0) + 1
+
+    def check_state(self, end: c.Resolve | c.Reject) -> None:
+        session, _ = self.steps[end.call]
+        if isinstance(end, c.Resolve):
+            chain, before = wire.loads(end.result), self.chains.get(session, ())
+            assert chain[: len(before)] == before, "it went on with another state"
+            assert chain[-1][0] == end.call
+            trials = [trial for trial, _ in chain]
+            assert len(trials) == len(set(trials)), "a step went into the state twice"
+            assert trials == sorted(trials)
+            assert all(self.steps[trial][1] for trial in trials), "half a step counts"
+            self.chains[session] = chain
 
     @rule(data=st.data())
     @precondition(lambda self: self.sessions)
@@ -254,6 +295,7 @@ class Fleet(RuleBasedStateMachine):
 
     def serve(self, index: int, fate: str = "done", seconds: float = 0.01) -> None:
         worker = self.workers[index]
+        void = self.controller._workers[index].parcels[0].void
         parcel, items = worker.inbox.popleft()
         answers: list[object] = []
         for item in items:
@@ -266,11 +308,12 @@ class Fleet(RuleBasedStateMachine):
                     answers.append(self.apply(index, worker, item.entry))
                 case wire.Rebuild():
                     worker.applied = [entry.method for entry in item.entries]
+                    worker.session, worker.chain = None, ()
                     answers.append(wire.Answer())
                 case wire.Ask():
                     answers.append(wire.Answer(NOTHING))
                 case wire.Call():
-                    answers.append(self.call(worker, item, fate, seconds))
+                    answers.append(self.call(worker, item, fate, seconds, void=void))
                     if fate == "stopped":
                         worker.steps -= 1
         self.post(c.ReplyArrived(index, wire.Reply(parcel, tuple(answers))))  # type: ignore[arg-type]
@@ -288,20 +331,38 @@ class Fleet(RuleBasedStateMachine):
         return wire.Answer()
 
     def call(
-        self, worker: SimulatedWorker, item: wire.Call, fate: str, seconds: float
+        self,
+        worker: SimulatedWorker,
+        item: wire.Call,
+        fate: str,
+        seconds: float,
+        *,
+        void: bool,
     ) -> object:
+        if item.id < 0:
+            held = self.controller._sessions.get(item.session)
+            void = held is None or item.id not in held.again
         if item.session is None:
             worker.session = None
         elif item.step == 0:
-            worker.session, worker.steps = item.session, 0
-        elif item.session in self.sessions and item.id not in self.ends:
+            worker.session, worker.steps, worker.chain = item.session, 0, ()
+        elif item.session in self.sessions and item.id not in self.ends and not void:
             assert worker.session == item.session, "a session went on elsewhere"
-            assert worker.steps == item.step, "a step was left out"
+            if item.session not in self.recovering:  # a step may have been undone
+                assert worker.steps == item.step, "a step was left out"
         worker.steps += 1
         if fate == "missing" and item.session is None:
             worker.installed.discard(item.pipeline)
         if item.pipeline not in worker.installed:
             return wire.Missing(item.pipeline)
+        if item.session is not None and not void:
+            if fate in {"done", "failed", "missing"}:
+                first = "failed" if fate == "failed" else "done"
+                fate = self.steps[item.trial][1] or first
+                self.steps[item.trial] = item.session, fate
+            worker.chain += ((item.trial, tuple(worker.applied)),)
+        if item.id < 0 or void:
+            return self.outcome(worker, item, fate, seconds)
         earlier = [
             (ticket, name)
             for ticket, (position, name) in self.setters.items()
@@ -310,11 +371,20 @@ class Fleet(RuleBasedStateMachine):
         assert all(ticket in self.settled for ticket, _ in earlier)
         expected = [name for ticket, name in earlier if self.settled[ticket] is None]
         assert worker.applied == expected, "a call saw another configuration"
+        return self.outcome(worker, item, fate, seconds)
+
+    @staticmethod
+    def outcome(
+        worker: SimulatedWorker, item: wire.Call, fate: str, seconds: float
+    ) -> object:
         if fate == "failed":
             return wire.Failed((refusal("ValueError", "builtins"),))
         if fate == "stopped":
             return wire.StoppedCall()
-        return wire.TimedOut(1.0) if fate == "late" else wire.Done(NOTHING, seconds)
+        if fate == "late":
+            return wire.TimedOut(1.0)
+        result = NOTHING if item.session is None else wire.dumps(worker.chain)
+        return wire.Done(result, seconds)
 
     @invariant()
     def never_more_than_two_ahead(self) -> None:
@@ -366,13 +436,69 @@ class Fleet(RuleBasedStateMachine):
         assert [entry.method for entry in held._log] == good
 
 
-Fleet.TestCase.settings = settings(
+class Recovering(Fleet):
+    """The same, with a session that recovers at most times, and more steps."""
+
+    @initialize()
+    def a_session(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        number = self.number()
+        self.openings.add(number)
+        self.recovering.add(number)
+        content = self.bytes["a"]
+        self.post(c.OpenSession(number, None, "a", content, recover=True))
+
+    def step_of(self, session: int) -> None:
+        self.step(_Given(session))
+
+    @rule(count=st.integers(1, 3), served=st.booleans())
+    def go_on(self, count: int, served: bool) -> None:
+        if not self.sessions:
+            self.begin()
+        for _ in range(count):
+            for session in self.sessions:
+                self.step_of(session)
+            for index in list(self.workers) if served else ():
+                if index in self.workers and self.workers[index].inbox:
+                    self.serve(index)
+
+    @rule(fate=st.sampled_from(["late", "stopped", "lost"]), behind=st.booleans())
+    def interrupt(self, fate: str, behind: bool) -> None:
+        for session in list(self.sessions):
+            self.step_of(session)
+            if behind:
+                self.step_of(session)
+            index = self.controller.session_worker(session)
+            if index in self.workers and fate == "lost":
+                self.lose(_Given(index), replaced=True)
+            elif index in self.workers and self.workers[index].inbox:
+                self.serve(index, fate)
+
+    @rule()
+    def set_between(self) -> None:
+        self.set("good")
+
+
+class _Given:
+    """Draws what is wanted."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def draw(self, _: object) -> object:
+        return self.value
+
+
+Fleet.TestCase.settings = Recovering.TestCase.settings = settings(
     max_examples=150,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestFleet = Fleet.TestCase
+TestRecovering = Recovering.TestCase
 
 
 def joined(count: int) -> Controller:
@@ -547,7 +673,7 @@ def test_a_pinned_call_that_was_stopped_by_mistake_stays_with_its_worker() -> No
 
 def test_a_lost_session_is_never_continued() -> None:
     controller = joined(2)
-    (opened,) = controller.handle(c.OpenSession(1))
+    _, opened = controller.handle(c.OpenSession(1))
     worker = wire.loads(opened.value)
     first, second = (request(n, session=1, step=n - 2) for n in (2, 3))
     (send,) = sends(controller.handle(c.CallsSubmitted((first,), NOTHING)))
@@ -564,6 +690,60 @@ def test_a_lost_session_is_never_continued() -> None:
     )
     assert isinstance(reject.error, SessionLost)
     assert controller.session_loss(1) is reject.error
+
+
+def recovering(controller: Controller, steps: int) -> list[c.Send]:
+    """Open session 1 on worker 0 and run steps 2, 3, ... of it, but the last one."""
+    controller.handle(c.OpenSession(1, None, "p", NOTHING, recover=True))
+    sent = []
+    for n in range(steps):
+        call = request(2 + n, session=1, step=n)
+        sent += sends(controller.handle(c.CallsSubmitted((call,), NOTHING)))
+        if n < steps - 1:
+            answer(controller, sent[-1])
+    return sent
+
+
+def test_a_recovering_session_runs_its_steps_again_and_then_what_was_lost() -> None:
+    controller = joined(2)
+    *_, lost = recovering(controller, 3)
+    out = controller.handle(c.WorkerGone(lost.worker, "killed"))
+    assert c.Engage(1 - lost.worker) in out
+    (again,) = sends(out)
+    assert [item.step for item in again.items if isinstance(item, wire.Call)] == [0, 1]
+    out = answer(controller, again)
+    assert not any(isinstance(each, c.Resolve) for each in out)  # nobody waits for it
+    (last,) = sends(out)
+    assert [item.id for item in last.items if isinstance(item, wire.Call)] == [4]
+    (resolve,) = answer(controller, last)
+    assert resolve.call == 4
+    assert controller.session_worker(1) == 1 - lost.worker
+    assert len(controller.session_history(1)) == 3
+
+
+def test_a_step_with_another_answer_ends_a_recovering_session() -> None:
+    controller = joined(2)
+    *_, lost = recovering(controller, 3)
+    (again,) = sends(controller.handle(c.WorkerGone(lost.worker, "killed")))
+    other = wire.Done(wire.dumps("something else"), 0.01)
+    reply = wire.Reply(again.parcel, (wire.Done(NOTHING, 0.01), other))
+    out = controller.handle(c.ReplyArrived(again.worker, reply))
+    (reject,) = [i for i in out if isinstance(i, c.Reject)]
+    assert reject.call == 4
+    assert isinstance(reject.error, SessionLost)
+    assert "step 2 gave another answer" in str(reject.error)
+
+
+def test_a_worker_that_fails_at_the_same_entry_again_is_given_up() -> None:
+    controller = joined(1)
+    for ticket in (1, 2):
+        (send,) = sends(controller.handle(c.SetterSubmitted(ticket, "set", NOTHING)))
+        controller.handle(c.ReplyArrived(0, wire.Reply(send.parcel, (wire.Answer(),))))
+    failed = (wire.Answer(), wire.Failed((refusal(),)))
+    for kind in (c.Replace, c.Release):
+        (send,) = sends(controller.handle(c.WorkerJoined(7)))
+        out = controller.handle(c.ReplyArrived(7, wire.Reply(send.parcel, failed)))
+        assert [type(each) for each in out if hasattr(each, "worker")] == [kind]
 
 
 def test_a_call_that_nobody_is_free_to_run_is_refused() -> None:

@@ -188,3 +188,38 @@ def test_pipelines_reach_the_replacement(watch):
     watched.noticed(0)
     again = watched.submit(decoding, FaultyInput(None), trial=2, worker=0)
     assert again.result(PATIENCE).digest() == first.digest()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_session_that_recovers_only_takes_longer(watch, record, rank):
+    """F3: the steps run again, to the state that was lost, and then what was lost."""
+    watched = watch()
+    watched.env.record_spikes()
+    whole = watched.submit(600, trial=6).result(PATIENCE)
+    with watched.env.session(100, trial=6, recover="replay") as session:
+        steps = [session.step() for _ in range(3)]
+        running = session.submit(pace=0.05)
+        watched.running(running)
+        queued = session.submit()
+        killed = kill_rank(watched.env, session.worker, rank).time
+        steps += [running.result(PATIENCE), queued.result(PATIENCE)]
+        record("F3", replayed=time.monotonic() - killed)
+        assert running.attempts == 2
+        kill_rank(watched.env, session.worker, rank)  # between two steps
+        steps.append(session.step())
+    assert [step.t0 for step in steps] == [0, 100, 200, 300, 400, 500]
+    joined = steps[0]
+    for step in steps[1:]:
+        joined = joined.concat(step)
+    assert joined.digest() == whole.digest()
+
+
+def test_a_step_that_kills_every_worker_ends_its_session(watch):
+    """F4: recovery has its limit, and others are not harmed."""
+    watched = watch(max_retries=1)
+    with watched.env.session(10, recover="replay") as session:
+        assert session.step().t0 == 0
+        deadly = session.submit(Fault(Kill()))
+        with pytest.raises(SessionLost) as caught:
+            deadly.result(PATIENCE)
+        assert caught.value.last_step == 1

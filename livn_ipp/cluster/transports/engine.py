@@ -7,39 +7,106 @@ import contextlib
 import faulthandler
 import platform
 import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from ipyparallel.engine.datapub import publish_data
 
 from livn_ipp.cluster import wire, worker
 from livn_ipp.cluster.causes import log_descriptor
+from livn_ipp.cluster.launchers.address import own_address
+from livn_ipp.cluster.security import LOOPBACK
 from livn_ipp.cluster.shared import offer
-from livn_ipp.cluster.succession import Refused, Succession
+from livn_ipp.cluster.succession import Refused, Succession, Turn
+from livn_ipp.cluster.transports.listening import Listening
 from livn_ipp.cluster.transports.seats import differing
 from livn_ipp.errors import ConfigError
 
-__all__ = ["BOOT", "CLOSE", "SERVE", "SUCCEED"]
+__all__ = ["BOOT", "CLOSE", "LISTEN", "OPEN", "SERVE", "SHUT", "SUCCEED"]
 
 
 class _Serve:
     """Runs on an engine; pickled by name, which is short."""
 
     def __call__(self, *frames: Any) -> Any:
-        turn, items, inbox = wire.unpack(frames)
+        return _answer(frames)
+
+
+def _answer(frames: Sequence[Any]) -> Sequence[bytes | memoryview]:
+    """Serve a parcel; the reply counts on the leader only."""
+    turn: Turn
+    turn, items, inbox = wire.unpack(frames)
+    held = worker.current()
+    obeyed = held.succession
+    if obeyed is not None and not obeyed.admits(turn):
+        return wire.pack(Refused())
+    answers = held.serve(list(items))
+    if held.subworld.rank != 0:
+        return ()
+    reply = wire.pack(wire.Reply(turn.parcel, answers, held.telemetry.last_words()))
+    if obeyed is not None:
+        obeyed.keep(turn, items, reply)
+    return offer(reply, inbox)
+
+
+class _Open:
+    """Runs on an engine: makes its end of a channel, to a controller with this key.
+
+    The leader's is bound to the loopback if `local`, else to the interface that it
+    reaches the cluster's controller by.
+    """
+
+    def __call__(self, public: bytes, secret: bytes, local: bool) -> Any:
         held = worker.current()
-        obeyed = held.succession
-        if obeyed is not None and not obeyed.admits(turn):
-            return wire.pack(Refused())
-        answers = held.serve(list(items))
-        if held.subworld.rank != 0:
-            return ()
-        reply = wire.pack(wire.Reply(turn.parcel, answers, held.telemetry.last_words()))
-        if obeyed is not None:
-            obeyed.keep(turn, items, reply)
-        return offer(reply, inbox)
+        held.stop_listening()
+        address = LOOPBACK if local else _outward_address()
+        made = Listening(held.subworld.mpi, address, public, secret)
+        if made.opened is None:
+            made.close()
+        else:
+            held.listening = made
+        return made.opened
+
+
+class _Listen:
+    """Runs on an engine: serves what comes over its channel, until nothing does."""
+
+    def __call__(self) -> None:
+        held = worker.current()
+        if held.listening is None:
+            return
+        usual = held.telemetry.publish
+        if held.subworld.rank == 0:
+            held.telemetry.publish = held.listening.publish
+        try:
+            held.listening.listen(_answer)
+        finally:
+            held.telemetry.publish = usual
+
+
+class _Shut:
+    """Runs on an engine: closes its end of a channel."""
+
+    def __call__(self) -> None:
+        with contextlib.suppress(ConfigError):
+            worker.current().stop_listening()
+
+
+def _outward_address() -> str:
+    """Find the address of the interface that leads to the cluster's controller."""
+    from ipyparallel.engine.app import IPEngine
+
+    with contextlib.suppress(Exception):
+        url = urlsplit(IPEngine.instance().registration_url)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((url.hostname, url.port))  # sends nothing
+            return str(probe.getsockname()[0])
+    return own_address()
 
 
 class _Boot:
@@ -115,8 +182,10 @@ class _Succeed:
         held = worker.current()
         if held.succession is None:
             raise ConfigError("this worker was not made to outlive its kernel")
+        held.stop_listening()
         found = held.succession.succeed(epoch, held.applied, held.pipelines)
         return offer(wire.pack(found), inbox) if held.subworld.rank == 0 else ()
 
 
 SERVE, BOOT, CLOSE, SUCCEED = _Serve(), _Boot(), _Close(), _Succeed()
+OPEN, LISTEN, SHUT = _Open(), _Listen(), _Shut()

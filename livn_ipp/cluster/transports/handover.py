@@ -49,7 +49,8 @@ class Handover:
 
     def turn(self, seat: Any, parcel: int, items: Iterable[wire.Item]) -> Turn:
         """Write down that a parcel is about to be sent."""
-        calls = [item.id for item in items if isinstance(item, wire.Call)]
+        # Steps of a session that are run again have ids below zero.
+        calls = [i.id for i in items if isinstance(i, wire.Call) and i.id >= 0]
         with self._lock:
             # What was sent before a seat was taken does not concern it.
             acknowledged = self._received.setdefault(seat, self._last)

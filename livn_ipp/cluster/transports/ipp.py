@@ -20,6 +20,7 @@ from livn_ipp.cluster.preflight import warn_of_memory
 from livn_ipp.cluster.shared import Inbox
 from livn_ipp.cluster.succession import Refused, Turn
 from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.transports.engaged import Engaged
 from livn_ipp.cluster.transports.engine import BOOT, CLOSE, SERVE
 from livn_ipp.cluster.transports.growth import ComingAndGoing
 from livn_ipp.cluster.transports.handover import (
@@ -43,11 +44,11 @@ _OUTAGE = 60.0  # s, of one that may be elsewhere
 _DUMP = 0.2  # s, for hung ranks to write down their stacks
 
 
-class IppTransport(ComingAndGoing, TakeOver):
+class IppTransport(ComingAndGoing, TakeOver, Engaged):
     """Reaches workers as groups of ipyparallel engines.
 
     Every rank of a worker is sent each parcel, and each sends a reply; the leader's
-    carries the answers.
+    carries the answers. The steps of a session go over a channel of their own.
 
     Parameters
     ----------
@@ -76,6 +77,7 @@ class IppTransport(ComingAndGoing, TakeOver):
     ) -> None:
         TakeOver.__init__(self, past)
         ComingAndGoing.__init__(self)
+        Engaged.__init__(self)
         self._cluster = cluster
         self._timeout = timeout
         self._subworld_size = subworld_size
@@ -168,9 +170,13 @@ class IppTransport(ComingAndGoing, TakeOver):
             turn = self._handover.turn(seat, parcel, items)
         frames = wire.pack((turn, items, self._inbox.path if self._inbox else ""))
         leader, others = seat.leader, seat.others
+        channel = self._channels.get(seat)
         try:
             if not all(registered(self._client, rank) for rank in seat.ranks):
                 raise LookupError("it has left the cluster")
+            if channel is not None and channel.send(parcel, frames):
+                self.bytes_sent += wire.size(frames)
+                return
             answer = leader.apply_async(SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
@@ -232,6 +238,7 @@ class IppTransport(ComingAndGoing, TakeOver):
             return
         self._closing.set()
         self._supervisor.close()
+        self._drop_channels()
         if self._hub is not None:
             self._hub.close()
         self._cluster.users.discard(self)
@@ -292,7 +299,7 @@ class IppTransport(ComingAndGoing, TakeOver):
                 self._recovered.gone(slot, reason)
             seat = self._seats.get(slot)
             if seat is not None and seat.place.world == world:
-                del self._seats[slot]
+                self._forget(seat)
             error = excess if excess is not None and excess.worker == slot else None
             self._told().lost(slot, reason, replaced=replaced, error=error)
 
@@ -303,6 +310,7 @@ class IppTransport(ComingAndGoing, TakeOver):
 
     def collapsed(self, reason: str) -> None:
         """Forget every worker."""
+        self._drop_channels()
         self._seats.clear()
         self._awaited.clear()
         if self._recovered is not None:
@@ -381,7 +389,9 @@ class IppTransport(ComingAndGoing, TakeOver):
         except Exception as error:
             self._lose(seat, self._absent(seat) or repr(error))
             return
-        reply = wire.unpack(frames)
+        self._received(seat, wire.unpack(frames))
+
+    def _received(self, seat: Seat, reply: Any) -> None:
         if seat is not self._seats.get(seat.place.index):
             return
         if isinstance(reply, Refused):
@@ -392,14 +402,15 @@ class IppTransport(ComingAndGoing, TakeOver):
         self._told().replied(seat.place.index, reply)
 
     def _published(self, seat: Seat, message: dict[str, Any]) -> None:
-        index = seat.place.index
-        if message["header"][
-            "msg_type"
-        ] != "data_message" or seat is not self._seats.get(index):
+        if message["header"]["msg_type"] != "data_message":
             return
         data, _ = deserialize_object(message["buffers"])
         if "livn_ipp" in data:
-            self._told().progressed(index, wire.unpack(data["livn_ipp"]))
+            self._progressed(seat, wire.unpack(data["livn_ipp"]))
+
+    def _progressed(self, seat: Seat, progress: wire.Progress) -> None:
+        if seat is self._seats.get(seat.place.index):
+            self._told().progressed(seat.place.index, progress)
 
     def _registered(self, event: dict[str, Any]) -> None:
         if event.get("event") != "unregister" or self._seating is None:
@@ -419,10 +430,12 @@ class IppTransport(ComingAndGoing, TakeOver):
 
     def _forget(self, seat: Seat) -> None:
         self._seats.pop(seat.place.index, None)
+        self._drop_channel(seat)
 
     def _forget_history(self, *views: Any) -> None:
         for each in (self._client, *views):
-            each.history.clear()
+            if each is not None:  # disconnected meanwhile
+                each.history.clear()
 
 
 def _gone(rank: topology.Rank) -> str:

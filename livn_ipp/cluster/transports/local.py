@@ -71,6 +71,12 @@ class LocalTransport:
     def release(self, _worker: int) -> None:
         """Do nothing: the worker ends with the environment."""
 
+    def engage(self, _worker: int) -> None:
+        """Do nothing: steps travel as fast as can be."""
+
+    def disengage(self, _worker: int) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """End the thread; what runs is stopped at its next chunk end."""
         thread, self._thread = self._thread, None

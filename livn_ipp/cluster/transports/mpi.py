@@ -91,6 +91,12 @@ class MpiTransport:
     def release(self, worker: int) -> None:
         """Do nothing: ranks stay until the world ends."""
 
+    def engage(self, _worker: int) -> None:
+        """Do nothing: steps travel as fast as can be."""
+
+    def disengage(self, _worker: int) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Let the other ranks leave `serve`."""
         reader, self._reader = self._reader, None

@@ -1,0 +1,204 @@
+"""Steps of a session over a private channel, and what the channel must not disturb."""
+
+import time
+
+import pytest
+import zmq
+from watched import until
+
+from livn_ipp.cluster.transports import channel as channels
+from livn_ipp.cluster.transports.channel import Channel
+from livn_ipp.cluster.transports.listening import Listening
+from livn_ipp.env.distributed import DistributedEnv
+from livn_ipp.testing import LightEnv
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def env(cluster_2x2):
+    env = DistributedEnv("EI1", cluster=cluster_2x2, subworld_size=2, backend=LightEnv)
+    with env:
+        yield env.record_spikes()
+
+
+def open_channel(session):
+    """Return a session's channel when the next step goes over it."""
+    transport = session._dispatcher.transport
+    seat = transport._seats[session.worker]
+
+    def found():
+        channel = transport._channels.get(seat)
+        return channel if channel is not None and channel._socket is not None else None
+
+    return until(found, what="a channel")
+
+
+def bytes_through(channel):
+    """Count the parcels that a channel takes from now on."""
+    sent = []
+    send = channel.send
+
+    def note(parcel, frames):
+        taken = send(parcel, frames)
+        sent.append(taken)
+        return taken
+
+    channel.send = note
+    return sent
+
+
+@pytest.mark.cluster
+def test_steps_take_the_channel_and_give_the_same_answers(env):
+    whole = env.submit(300, trial=3).result(PATIENCE)
+    with env.session(100, trial=3) as session:
+        first = session.step()
+        channel = open_channel(session)
+        sent = bytes_through(channel)
+        second = session.step()
+        env.set_weights({"EE": 1.0})  # a setter takes the same way
+        third = session.submit(pace=0.01)
+        until(lambda: third.progress > 200, what="progress")
+        steps = [first, second, third.result(PATIENCE)]
+        assert sent == [True, True, True]
+    assert [step.t0 for step in steps] == [0, 100, 200]
+    assert steps[0].concat(steps[1]).concat(steps[2]).digest() == whole.digest()
+    until(lambda: channel.closed, what="its end")
+    assert env.submit(300, trial=3).result(PATIENCE).digest() == whole.digest()
+
+
+@pytest.mark.cluster
+def test_cells_on_the_ranks_run_while_a_session_is_open(env, cluster_2x2):
+    with env.session(10) as session:
+        open_channel(session)
+        session.step()
+        seat = env._dispatcher.transport._seats[session.worker]
+        assert env._dispatcher.transport._channels[seat]._listening
+        client = cluster_2x2.client
+        asked = client[list(seat.place.engines)].apply_async(time.time)
+        assert len(asked.get(timeout=PATIENCE)) == 2
+        assert session.step().t0 == 10
+
+
+@pytest.mark.cluster
+def test_without_a_way_steps_go_as_calls_do(env, monkeypatch):
+    monkeypatch.setattr(channels.Channel, "_reach", lambda *_: None)
+    with env.session(100, trial=3) as session:
+        steps = [session.step(), session.step()]
+        transport = env._dispatcher.transport
+        assert all(held._socket is None for held in transport._channels.values())
+    whole = env.submit(200, trial=3).result(PATIENCE)
+    assert steps[0].concat(steps[1]).digest() == whole.digest()
+
+
+@pytest.mark.cluster
+def test_an_error_and_a_cancelled_step_over_the_channel(env):
+    with env.session(lambda run, env: 1 / env.trial, trial=0) as session:
+        open_channel(session)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                session.step()
+    with env.session(10_000, recover="replay") as session:
+        open_channel(session)
+        first = session.step()
+        running = session.submit(pace=0.005)
+        until(lambda: running.progress > 10_000, what="progress")
+        running.cancel()
+        assert session.step().t0 == first.duration
+
+
+class Ends:
+    """Both ends of a channel in this process."""
+
+    def __init__(self):
+        self.heard, self.broken, self.left = [], [], None
+        self.asked = 0
+        self.channel = Channel(
+            self.listen,
+            lambda kind, frames: self.heard.append((kind, *map(bytes, frames))),
+            self.broken.append,
+            lambda: None,
+        )
+        self.engine = Listening(
+            None, "127.0.0.1", self.channel.public, self.channel.secret
+        )
+
+    def listen(self, left):
+        self.asked += 1
+        self.left = left
+
+    def close(self):
+        self.channel.close()
+        self.engine.close()
+
+
+class Left:
+    def get(self, timeout):
+        return None
+
+
+@pytest.fixture
+def ends():
+    ends = Ends()
+    yield ends
+    ends.close()
+
+
+def test_a_stranger_is_not_let_in(ends):
+    url, key = ends.engine.opened
+    stranger = Channel(lambda left: None, None, None, lambda: None)
+    friend = ends.channel._reach(url, key, b"ask")
+    assert friend is not None
+    friend.close(linger=0)
+    short = channels._HANDSHAKE
+    channels._HANDSHAKE = 500
+    try:
+        assert stranger._reach(url, key, b"ask") is None
+    finally:
+        channels._HANDSHAKE = short
+        stranger.close()
+
+
+def test_what_was_sent_as_ranks_left_is_heard_when_they_listen_again(ends):
+    ends.channel.connect(*ends.engine.opened)
+    until(lambda: ends.channel._socket is not None, what="a connection")
+    assert ends.channel.send(1, [b"one"])
+    ends.left(Left())  # they listened too early
+    assert ends.asked == 2
+    ends.engine.listen(lambda frames: [b"answer to " + bytes(frames[0])])
+    until(lambda: ends.heard, what="an answer")
+    assert ends.heard == [(b"r", b"answer to one")]
+    ends.channel.answered(1)
+    ends.left(Left())
+    assert ends.asked == 2
+    assert not ends.broken
+
+
+def test_a_channel_that_swallows_everything_is_given_up(ends):
+    ends.channel.connect(*ends.engine.opened)
+    until(lambda: ends.channel._socket is not None, what="a connection")
+    ends.channel.send(1, [b"one"])
+    for _ in range(10):
+        if not ends.broken:
+            ends.left(Left())
+    assert "does not arrive" in ends.broken[0]
+
+
+def test_a_channel_closes_after_the_last_answer(ends):
+    ends.channel.connect(*ends.engine.opened)
+    until(lambda: ends.channel._socket is not None, what="a connection")
+    ends.channel.send(1, [b"one"])
+    ends.channel.want(wanted=False)
+    assert ends.channel.send(2, [b"two"])
+    ends.channel.answered(1)
+    assert not ends.channel.closed
+    ends.channel.answered(2)
+    assert ends.channel.closed
+    assert not ends.channel.send(3, [b"three"])
+
+
+def test_a_leader_that_cannot_listen_says_so():
+    public, secret = zmq.curve_keypair()
+    engine = Listening(None, "192.0.2.1", public, secret)  # nobody's address
+    assert engine.opened is None
+    engine.close()
