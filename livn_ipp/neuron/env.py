@@ -242,7 +242,7 @@ class Env(Configurable, Channels, Shown):
         Examples
         --------
         >>> Env("EI1").init().partition_report()
-        PartitionReport(round_robin: 10 cells on 1 ranks, balance 1.00)
+        PartitionReport(round_robin: 10 cells on 1 rank, balance 1.00)
         """
         network = self._live().network
         own, rank = self.active_gids, self.subworld.rank

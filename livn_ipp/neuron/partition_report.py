@@ -112,7 +112,8 @@ class PartitionReport(Shown):
 
     def __repr__(self) -> str:
         busy = f", busy {self.of_busy:.2f}" if self.measured else ""
+        ranks = f"{len(self.ranks)} rank{'s' * (len(self.ranks) != 1)}"
         return (
-            f"PartitionReport({self.partition}: {self.cells} cells on "
-            f"{len(self.ranks)} ranks, balance {self.of_cost:.2f}{busy})"
+            f"PartitionReport({self.partition}: {self.cells} cells on {ranks}, "
+            f"balance {self.of_cost:.2f}{busy})"
         )
