@@ -76,6 +76,8 @@ class Place:
                 "transport='mpi' needs mpirun: start the script with "
                 f"mpirun -n {ranks} python ..."
             )
+        if self.world is not None and num_workers is not None:
+            _require(self.world, num_workers, subworld_size or 1)
         if self.world is None and transport != "local" and not cluster:
             # What a cluster would refuse is refused before anything starts.
             choose_launcher(launcher, (), launcher_options)
@@ -177,6 +179,17 @@ class Place:
         owned, self._owned = self._owned, None
         if owned is not None:
             owned.stop()
+
+
+def _require(world: Any, num_workers: int, subworld_size: int) -> None:
+    """Refuse another number of workers than mpirun started ranks for."""
+    wanted = num_workers * subworld_size + 1
+    if world.Get_size() != wanted:
+        raise ConfigError(
+            f"num_workers={num_workers} of subworld_size={subworld_size} and the "
+            f"controller are {wanted} ranks, but mpirun started {world.Get_size()}: "
+            f"use mpirun -n {wanted}, or leave num_workers out"
+        )
 
 
 def _mpi_world(comm: Any) -> Any:

@@ -189,9 +189,9 @@ def factory_for(
         If it is ``"livn"`` and livn cannot be used.
     """
     checked_partition(partition)
-    checked_interval(sync_interval)
+    interval = checked_interval(sync_interval)
     if backend == "neuron":
-        return NeuronFactory(System(system), model, io, seed, partition, sync_interval)
+        return NeuronFactory(System(system), model, io, seed, partition, interval)
     if (partition, sync_interval) != ("round_robin", None):
         raise ConfigError(
             f"partition and sync_interval divide the work of backend='neuron', not of "

@@ -29,8 +29,8 @@ class Reports(ABC):
 
     @property
     def sync_interval(self) -> float | None:
-        """Biological time in ms between two votes of a worker's ranks."""
-        return float(self._ask("sync_interval"))
+        """Biological time in ms between two votes of a worker's ranks; as above."""
+        return getattr(self._factory, "sync_interval", None)
 
     def partition_report(self, worker: int | None = None) -> Any:
         """Tell how the ranks of a worker share the culture, and how busy each was.
@@ -114,10 +114,6 @@ class Reports(ABC):
     @abstractmethod
     def _like(self, cluster: Any, subworld_size: int) -> Any:
         """Make an environment of the same culture on another cluster."""
-
-    @abstractmethod
-    def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Ask one worker for an attribute or a method's answer."""
 
     @abstractmethod
     def _live(self) -> Dispatcher:

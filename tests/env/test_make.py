@@ -182,6 +182,25 @@ def test_a_slurm_job_gives_the_number_of_workers(planned, machine):
     assert planned(distributed_config={"subworld_size": 4}).num_workers == 5
 
 
+class SevenRanks:
+    """As much of a communicator as is asked for before anything starts."""
+
+    def Get_size(self):
+        return 7
+
+    def Get_rank(self):
+        return 6
+
+
+def test_under_mpirun_the_ranks_have_to_be_as_many_as_are_asked_for():
+    config = {"comm": SevenRanks(), "subworld_size": 3}
+    options = {"distributed": True, "distributed_config": config, "backend": LightEnv}
+    assert make("EI1", num_workers=2, **options).is_root()
+    assert make("EI1", **options).is_root()
+    with pytest.raises(ConfigError, match="use mpirun -n 13"):
+        make("EI1", num_workers=4, **options)
+
+
 # Without a cluster
 
 
