@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from livn_ipp.cluster.launch import Cluster
     from livn_ipp.env import Env
     from livn_ipp.env.distributed import DistributedEnv
-    from livn_ipp.env.make import make
+    from livn_ipp.env.switch import make
     from livn_ipp.io import IO, MEA, ComposedIO
     from livn_ipp.run import Run
     from livn_ipp.stimulus import Stimulus
@@ -83,7 +83,7 @@ _HOME = {
     "Run": "livn_ipp.run",
     "Stimulus": "livn_ipp.stimulus",
     "System": "livn_ipp.system",
-    "make": "livn_ipp.env.make",
+    "make": "livn_ipp.env.switch",
 }
 
 

@@ -1,6 +1,8 @@
 """How much faster more ranks are: what is measured, told and drawn."""
 
 import xml.etree.ElementTree as ET
+from concurrent.futures import Future
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,13 @@ from sanitizer import sanitized
 
 from livn_ipp import make
 from livn_ipp.cluster.environment import usable_cores
-from livn_ipp.env.scaling_report import ScalingReport, Speed, checked_ranks
+from livn_ipp.env import scaling_report
+from livn_ipp.env.scaling_report import (
+    ScalingReport,
+    Speed,
+    checked_ranks,
+    measured,
+)
 from livn_ipp.errors import ConfigError
 from livn_ipp.neuron.partition_report import PartitionReport, RankShare
 from livn_ipp.testing import LightEnv
@@ -34,6 +42,25 @@ def test_one_rank_is_always_measured_and_none_twice(ranks):
 def test_what_is_no_number_of_ranks_is_refused(wrong):
     with pytest.raises(ConfigError, match="rank"):
         checked_ranks(wrong)
+
+
+def test_the_least_of_several_runs_counts_and_sharing_cores_is_told(monkeypatch):
+    monkeypatch.setattr(scaling_report, "usable_cores", lambda: 2)
+    seconds = {1: [0.4, 0.2, 0.3, 0.9, 0.8], 2: [0.5] * 5, 3: [0.6, 0.6, 0.6, 0.6, 0.1]}
+
+    class Env:
+        def __init__(self, ranks):
+            self.left = iter(seconds[ranks])
+
+        def submit(self, decoding, trial):
+            assert (decoding.duration, trial) == (50, 0)
+            future = Future()
+            future.set_result((next(self.left), "ab"))
+            return future
+
+    told = measured("EI1", [2, 3], 50, lambda ranks: nullcontext(Env(ranks)))
+    assert [each.seconds for each in told.speeds] == [4.0, 10.0, 2.0]
+    assert [each.oversubscribed for each in told.speeds] == [False, False, True]
 
 
 def test_efficiency_is_against_one_rank():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from livn_ipp import DistributedFallbackWarning, make
 from livn_ipp.cluster import environment, mpi
-from livn_ipp.env.make import CONFIG_KEYS, checked_config
+from livn_ipp.env.switch import CONFIG_KEYS, checked_config
 from livn_ipp.errors import ConfigError, PreflightError
 from livn_ipp.testing import LightEnv
 
