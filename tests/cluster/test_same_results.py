@@ -8,6 +8,7 @@ from livn_ipp.decoding import ChannelRecording, GatherAndMerge
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ConfigError
 from livn_ipp.neuron.shares import PARTITIONS
+from livn_ipp.testing import LightEnv
 from livn_ipp.types import Encoding
 
 pytestmark = pytest.mark.neuron
@@ -113,3 +114,20 @@ def test_every_key_leaves_the_results_as_they_are(cluster_2x2, here):
                 env.partition_report(7)
             divisions.add(str(env._ask_ranks("active_gids")))
     assert len(divisions) >= 2
+
+
+@pytest.mark.cluster
+def test_calls_go_where_their_pipeline_is(cluster_2x2):
+    config = {"cluster": cluster_2x2, "subworld_size": 2}
+    env = make("EI1", distributed=True, backend=LightEnv, distributed_config=config)
+    with env:
+        for worker in (1, 0, 1):
+
+            def told(run, env, worker=worker):
+                return worker, env.trial
+
+            env.submit(told, worker=worker).result(30)
+            for _ in range(3):
+                future = env.submit(told)
+                assert future.result(30)[0] == worker
+                assert future.worker == worker
