@@ -58,6 +58,7 @@ def partitions():
     """Tell the modelled balance of each way to divide EI3 among 2 to 7 ranks."""
     system = System("EI3")
     model = Env(system).model
+    synapses = synapses_in(system).sum()
     of_cell = dict(
         zip(
             system.gids.tolist(),
@@ -68,13 +69,18 @@ def partitions():
     for name in PARTITIONS:
         told = []
         for size in (2, 3, 7):
-            sums = [
-                sum(of_cell[g] for g in own_gids(system, model, name, r, size).tolist())
-                for r in range(size)
-            ]
-            told.append(f"{size} ranks {balance(sums):.4f}")
-        print(f"{name:12} balance of cost: {', '.join(told)}")
+            shares = [own_gids(system, model, name, r, size) for r in range(size)]
+            sums = [sum(of_cell[gid] for gid in share.tolist()) for share in shares]
+            far = 1 - sum(within(system, share) for share in shares) / synapses
+            told.append(f"{size} ranks {balance(sums):.4f} and {far:.2f}")
+        print(f"{name:12} balance of cost, connections between ranks: {told}")
     print()
+
+
+def within(system, share):
+    """Count the connections onto some cells that come from these cells."""
+    pairs = (system.projection(*pair, gids=share) for pair in system.projections)
+    return sum(int(np.isin(each.pre_gids, share).sum()) for each in pairs)
 
 
 def votes():

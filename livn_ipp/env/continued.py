@@ -53,7 +53,8 @@ class Continued(ABC):
         Raises
         ------
         SessionLost
-            If the worker, and the state with it, is gone; :meth:`clear` starts anew.
+            If the worker is gone, or an interrupt stopped an earlier run, and the state
+            is gone with it; :meth:`clear` starts anew.
         ConfigError
             If an argument does not fit.
 
@@ -67,7 +68,12 @@ class Continued(ABC):
             self._course = self.session(GatherAndMerge(duration=1))
         given = {"duration": duration, "dt": dt, "chunk": chunk}
         options = {name: value for name, value in given.items() if value is not None}
-        run: Run = self._course.step(stimulus, **options)
+        step = self._course.submit(stimulus, **options)
+        try:
+            run: Run = step.result()
+        except BaseException:
+            step.cancel()  # an interrupt ends the run too, not only the wait for it
+            raise
         self._reached = run.t0 + run.duration
         return run
 

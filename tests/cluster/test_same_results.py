@@ -1,12 +1,15 @@
 """What make() returns does the same here and for every key of a cluster."""
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 
 from livn_ipp import make
 from livn_ipp.decoding import ChannelRecording, GatherAndMerge
 from livn_ipp.env.distributed import DistributedEnv
-from livn_ipp.errors import ConfigError
+from livn_ipp.errors import ConfigError, SessionLost
 from livn_ipp.neuron.shares import PARTITIONS
 from livn_ipp.testing import LightEnv
 from livn_ipp.types import Encoding
@@ -80,6 +83,24 @@ def test_run_holds_its_worker_and_says_so():
         env.clear()
         assert len(env(10)) == 1
     assert public(make("EI1")) == public(make("EI1", distributed=True))
+
+
+def test_an_interrupt_ends_the_run_and_clear_starts_anew():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main = threading.main_thread().ident
+    timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
+    with make("EI1") as env:
+        env.run(10)
+        timer.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                env.run(3_600_000)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        timer.join()
+        with pytest.raises(SessionLost, match="stopped"):
+            env.run(10)
+        assert env.clear().run(10).t0 == 0.0
 
 
 def public(env):

@@ -88,6 +88,21 @@ def test_spatial_brings_cells_nearer_than_taking_turns():
     assert apart(system, spatial) < 0.75 * apart(system, in_turn(100, 4))
 
 
+def between(system, chosen):
+    """The share of connections whose cells are on different ranks."""
+    edges = [system.projection(*pair) for pair in system.projections]
+    ends = [np.concatenate([getattr(e, name) for e in edges])
+            for name in ("pre_gids", "post_gids")]  # fmt: skip
+    ranks_of = [chosen[np.searchsorted(system.gids, gids)] for gids in ends]
+    return float(np.mean(ranks_of[0] != ranks_of[1]))
+
+
+def test_spatial_keeps_more_connections_within_a_rank():
+    system = System("EI3")
+    spatial = by_place(system.coordinates()[:, 1:], 2)
+    assert between(system, spatial) < 0.6 * between(system, in_turn(1000, 2))
+
+
 def test_cost_balances_what_taking_turns_does_not():
     uneven = cell_costs([2] * 8, [8000, 0, 8000, 0, 0, 0, 0, 0])
     turns, cost = (sums(uneven, f, 2) for f in (in_turn(8, 2), by_cost(uneven, 2)))
