@@ -66,7 +66,8 @@ def make(
         after the other in this process.
     num_workers
         How many workers; by default as many as the cores allow that this process may
-        use, by its affinity mask, its cgroup's quota and its Slurm job.
+        use, by its affinity mask, its cgroup's quota and its Slurm job, and no more
+        than there is memory for.
     distributed_config
         Further options by name: :data:`CONFIG_KEYS`, which are those of
         ``DistributedEnv``.

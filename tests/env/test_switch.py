@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livn_ipp import DistributedFallbackWarning, make
-from livn_ipp.cluster import environment, mpi
+from livn_ipp.cluster import environment, mpi, preflight
 from livn_ipp.env.switch import CONFIG_KEYS, checked_config
 from livn_ipp.errors import ConfigError, PreflightError
 from livn_ipp.testing import LightEnv
@@ -124,7 +124,8 @@ def planned(monkeypatch):
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """A machine of twelve cores without a cgroup or a batch job."""
+    """A machine of twelve cores and much memory, without a cgroup or a batch job."""
+    monkeypatch.setattr(preflight, "available_memory", lambda: 10**12)
     monkeypatch.setattr(environment, "_CGROUP", tmp_path)
     monkeypatch.setattr(environment.os, "sched_getaffinity", lambda _: set(range(12)))
     for name in list(os.environ):
@@ -140,6 +141,15 @@ def test_the_affinity_mask_gives_the_number_of_workers(planned, machine):
     assert planned(distributed_config={"subworld_size": 20}).num_workers == 1
     assert planned(num_workers=3).num_workers == 3
     machine[0].setattr(environment.os, "sched_getaffinity", lambda _: {5})
+    assert planned().num_workers == 1
+
+
+def test_little_memory_means_fewer_workers(planned, machine):
+    machine[0].setattr(preflight, "available_memory", lambda: 150e6 * 5.5)
+    assert planned().num_workers == 4
+    assert planned(distributed_config={"subworld_size": 2}).num_workers == 2
+    assert planned(num_workers=9).num_workers == 9
+    machine[0].setattr(preflight, "available_memory", lambda: 0)
     assert planned().num_workers == 1
 
 
