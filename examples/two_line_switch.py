@@ -6,8 +6,9 @@
 
     python examples/two_line_switch.py
     python examples/two_line_switch.py --distributed
+    mpirun -n 3 python examples/two_line_switch.py --distributed
 
-Both print the same, to the last digit.
+All print the same, to the last digit.
 """
 
 import sys
@@ -48,4 +49,5 @@ else:
     env = make("EI2")
 
 with env:
-    experiment(env)
+    if env.is_root():
+        experiment(env)

@@ -1,10 +1,15 @@
 """What make() returns does the same here and for every key of a cluster."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ranks import MPI_SETTINGS, mpiexec
 
 from livn_ipp import make
 from livn_ipp.decoding import ChannelRecording, GatherAndMerge
@@ -135,6 +140,35 @@ def test_every_key_leaves_the_results_as_they_are(cluster_2x2, here):
                 env.partition_report(7)
             divisions.add(str(env._ask_ranks("active_gids")))
     assert len(divisions) >= 2
+
+
+@pytest.mark.cluster
+@pytest.mark.mpi
+@pytest.mark.timeout(300)
+def test_the_example_prints_the_same_everywhere():
+    program = Path(__file__).parents[2] / "examples" / "two_line_switch.py"
+    python = [sys.executable, str(program)]
+    here, cluster, ranks = (
+        subprocess.run(
+            command,
+            env={**os.environ, **MPI_SETTINGS},
+            capture_output=True,
+            timeout=90,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for command in (
+            python,
+            [*python, "--distributed"],
+            [mpiexec(), "-n", "3", *python, "--distributed"],
+        )
+    )
+    assert here == cluster == ranks
+    assert [line.split(":")[0].strip() for line in here] == [
+        *("0 uA", "5 uA", "10 uA", "20 uA"),
+        *("episode 0", "episode 1"),
+    ]
+    assert here[4].partition(":")[2] == here[5].partition(":")[2]
 
 
 @pytest.mark.cluster
