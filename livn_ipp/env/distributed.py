@@ -200,6 +200,9 @@ class DistributedEnv(
         ConfigError
             If the ranks do not fill workers of `subworld_size`.
         """
+        return self._init()
+
+    def _init(self) -> Self:
         if self._dispatcher is not None:
             return self
         if self._ended:
@@ -342,7 +345,7 @@ class DistributedEnv(
         return self
 
     def __enter__(self) -> Self:
-        return self.init()
+        return self._init()
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()

@@ -232,17 +232,19 @@ def no_ipyparallel(monkeypatch):
 
 
 @pytest.mark.parametrize("lack", [no_mpiexec, no_ipyparallel])
-def test_one_warning_tells_why_and_calls_run_here(monkeypatch, lack):
+@pytest.mark.parametrize("begin", ["init", "__enter__"])
+def test_one_warning_tells_why_and_calls_run_here(monkeypatch, lack, begin):
     reason = lack(monkeypatch)
     options = {"num_workers": 3, "distributed_config": {"subworld_size": 2}}
     env = make("EI1", distributed=True, backend=LightEnv, **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        env.init()
+        getattr(env, begin)()
     with env:
         assert [each.category for each in caught] == [DistributedFallbackWarning]
         assert issubclass(DistributedFallbackWarning, RuntimeWarning)
         assert reason in str(caught[0].message)
+        assert caught[0].filename == __file__
         assert "1 workers x 1 ranks over local" in repr(env)
         assert env.cluster is None
         assert env(lambda run, env: env.trial, [None] * 3) == [0, 1, 2]
