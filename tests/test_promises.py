@@ -27,6 +27,11 @@ def test_nothing_is_named_in_another_way():
     assert PAGE.count("::") == len(TEST.findall(PAGE))
 
 
+def test_programs_and_notebooks_are_there():
+    for path in re.findall(r"(?:examples|benchmarks|notebooks)/\w+\.\w+", PAGE):
+        assert (ROOT / path).is_file(), path
+
+
 @pytest.mark.parametrize("test", TESTS)
 def test_what_shows_it_is_there(test):
     file, name = test.split("::")
