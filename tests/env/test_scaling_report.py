@@ -102,6 +102,20 @@ def test_without_workers_there_is_nothing_to_measure():
         env.scaling_report([1])
 
 
+class SevenRanks:
+    def Get_size(self):
+        return 7
+
+    def Get_rank(self):
+        return 6
+
+
+def test_under_mpirun_the_ranks_are_what_they_are():
+    env = make("EI1", distributed=True, distributed_config={"comm": SevenRanks()})
+    with pytest.raises(ConfigError, match="notebook or a plain script"):
+        env.scaling_report([1])
+
+
 @pytest.mark.neuron
 @pytest.mark.cluster
 @pytest.mark.slow
