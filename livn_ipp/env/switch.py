@@ -35,7 +35,6 @@ CONFIG_KEYS: Final = (*_WHERE, *(field.name for field in fields(Limits)))
 _ELSEWHERE: Final = {
     "strategy": "partition",
     "sync_frequency": "sync_interval",
-    "world_size": "subworld_size",
     "heartbeat_timeout": "stall_timeout",
 }
 """What other systems call some of them."""
@@ -146,8 +145,8 @@ def checked_config(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _hint(key: Any) -> str:
-    if key == "num_workers":
-        return "; it is an argument of make() itself."
+    if key in ("num_workers", "world_size"):
+        return "; num_workers is an argument of make() itself."
     near = difflib.get_close_matches(str(key), CONFIG_KEYS, 1)
     meant = _ELSEWHERE.get(key) or (near[0] if near else None)
     return f"; did you mean {meant!r}?" if meant else "."

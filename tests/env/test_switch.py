@@ -89,8 +89,9 @@ def test_what_needs_a_cluster_is_refused_without_one():
     ):
         with pytest.raises(ConfigError, match="needs distributed=True"):
             make("EI1", **options)
-    with pytest.raises(ConfigError, match="an argument of make"):
-        distributed(num_workers=2)
+    for key in ("num_workers", "world_size"):
+        with pytest.raises(ConfigError, match="num_workers is an argument of make"):
+            distributed(**{key: 2})
     with pytest.raises(ConfigError, match="must map names to values"):
         make("EI1", distributed=True, distributed_config=["partition"])
     for wrong in (0, -1, 1.5, "4", True):
