@@ -13,6 +13,7 @@ from livn_ipp.errors import (
     CallTimeout,
     ClusterLost,
     ConfigError,
+    DistributedFallbackWarning,
     LivnError,
     MissingExtra,
     PreflightError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from livn_ipp.cluster.launch import Cluster
     from livn_ipp.env import Env
     from livn_ipp.env.distributed import DistributedEnv
+    from livn_ipp.env.switch import make
     from livn_ipp.io import IO, MEA, ComposedIO
     from livn_ipp.run import Run
     from livn_ipp.stimulus import Stimulus
@@ -46,6 +48,7 @@ __all__ = [
     "ConfigError",
     "Decoding",
     "DistributedEnv",
+    "DistributedFallbackWarning",
     "Encoding",
     "Env",
     "LivnError",
@@ -62,6 +65,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "__version__",
+    "make",
 ]
 
 __version__ = "0.1.0"
@@ -79,6 +83,7 @@ _HOME = {
     "Run": "livn_ipp.run",
     "Stimulus": "livn_ipp.stimulus",
     "System": "livn_ipp.system",
+    "make": "livn_ipp.env.switch",
 }
 
 

@@ -24,7 +24,8 @@ class Card:
     details
         A longer text to be opened on demand, such as a traceback.
     picture
-        What to draw: a System, an electrode array or a Run; None for no picture.
+        What to draw: a System, an electrode array or a Run; or what the view room drew;
+        None for no picture.
     """
 
     title: str

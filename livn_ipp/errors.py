@@ -16,6 +16,7 @@ __all__ = [
     "CallTimeout",
     "ClusterLost",
     "ConfigError",
+    "DistributedFallbackWarning",
     "LivnError",
     "MissingExtra",
     "PreflightError",
@@ -42,6 +43,10 @@ class ConfigError(LivnError, ValueError):
 
 class PreflightError(LivnError, RuntimeError):
     """Something the cluster needs is missing on this machine."""
+
+
+class DistributedFallbackWarning(RuntimeWarning):
+    """No cluster can be started here, so calls run in this process."""
 
 
 class MissingExtra(LivnError, ImportError):

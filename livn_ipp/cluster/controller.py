@@ -202,6 +202,8 @@ class Controller(Sessions):
             self._unasked.append(event)  # until somebody comes, or nobody is expected
             return
         worker = min(self._workers, key=lambda w: len(self._workers[w].parcels))
+        if event.worker in self._workers:
+            worker = event.worker
         question = wire.Ask(event.ticket, event.name, event.arguments, event.all_ranks)
         self._send(worker, [question])
 

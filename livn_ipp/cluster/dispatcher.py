@@ -309,10 +309,17 @@ class Dispatcher:
         return self._ticket(lambda n: events.SetterSubmitted(n, method, arguments))
 
     def ask(
-        self, name: str, arguments: wire.Frames, *, all_ranks: bool = False
+        self,
+        name: str,
+        arguments: wire.Frames,
+        *,
+        all_ranks: bool = False,
+        worker: int | None = None,
     ) -> CallFuture:
         """Read an attribute of one worker's environment, or call its method."""
-        return self._ticket(lambda n: events.AskWorker(n, name, arguments, all_ranks))
+        return self._ticket(
+            lambda n: events.AskWorker(n, name, arguments, all_ranks, worker)
+        )
 
     def cancel(self, *calls: int) -> None:
         """Give calls up."""

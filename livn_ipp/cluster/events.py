@@ -241,12 +241,13 @@ class SetterSubmitted:
 
 @dataclass(frozen=True, slots=True)
 class AskWorker:
-    """The user asked something that any one worker can answer."""
+    """The user asked something that one worker can answer: any, or this one."""
 
     ticket: int
     name: str
     arguments: Frames
     all_ranks: bool = False
+    worker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self, TypedDict
 
+from livn_ipp.cluster.wire import check_compression
 from livn_ipp.errors import ConfigError
 
 __all__ = ["LimitOptions", "Limits"]
@@ -23,11 +24,12 @@ class LimitOptions(TypedDict, total=False):
     memory_limit: int | None
     max_result: int | None
     result_memory: int
+    compression: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on time, memory and repetition.
+    """Limits on time, memory, repetition and bytes on the way.
 
     Attributes
     ----------
@@ -56,6 +58,9 @@ class Limits:
     result_memory
         Bytes of results that nobody has fetched yet and that are kept in memory; those
         beyond go to disk.
+    compression
+        How results are made smaller for their way, one of
+        :data:`livn_ipp.cluster.wire.COMPRESSIONS`; None to send them as they are.
 
     Examples
     --------
@@ -75,6 +80,7 @@ class Limits:
     memory_limit: int | None = None
     max_result: int | None = None
     result_memory: int = 1 << 30
+    compression: str | None = None
 
     @classmethod
     def of(cls, options: Any) -> Self:
@@ -92,7 +98,10 @@ class Limits:
                 raise ConfigError(
                     f"unknown option {name!r}; did you mean {' or '.join(near)}?"
                 )
-            check_limit(name, value, optional=getattr(cls(), name) is None)
+            if name == "compression":
+                check_compression(value)
+            else:
+                check_limit(name, value, optional=getattr(cls(), name) is None)
         return cls(**options)
 
 

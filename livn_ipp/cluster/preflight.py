@@ -12,7 +12,13 @@ from livn_ipp.cluster.mpi import check_mpi
 from livn_ipp.errors import PreflightError
 from livn_ipp.types import Finding
 
-__all__ = ["findings", "require", "require_packages", "warn_of_memory"]
+__all__ = [
+    "findings",
+    "ranks_in_memory",
+    "require",
+    "require_packages",
+    "warn_of_memory",
+]
 
 _RANK_MEMORY = 150e6  # bytes: an engine, its nanny, NEURON and a small network
 _PACKAGES = ("mpi4py", "ipyparallel", "ipykernel")
@@ -122,9 +128,14 @@ def _package(name: str) -> Finding:
     return Finding(name, version)
 
 
+def ranks_in_memory() -> int:
+    """Count the ranks that this machine's memory has room for, of small networks."""
+    return max(0, int((available_memory() - _CONTROLLER_MEMORY) // _RANK_MEMORY))
+
+
 def _memory() -> Finding:
     available = available_memory()
-    ranks = max(0, int((available - _CONTROLLER_MEMORY) // _RANK_MEMORY))
+    ranks = ranks_in_memory()
     return Finding(
         "memory",
         f"{available / 1e9:.1f} GB available, enough for about {ranks} ranks",

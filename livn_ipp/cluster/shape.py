@@ -1,9 +1,12 @@
 """How many worlds of how many ranks a cluster has."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from livn_ipp.cluster.allocation import allocation, elsewhere
 from livn_ipp.cluster.environment import usable_cores
+from livn_ipp.cluster.preflight import ranks_in_memory
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Shape", "check_count"]
@@ -39,7 +42,8 @@ class Shape:
         Parameters
         ----------
         num_workers
-            None for as many as the usable cores allow, at least 1.
+            None for as many as the usable cores and, unless ranks are on other machines
+            too, the free memory allow; at least 1.
         subworld_size
             Ranks per worker.
         workers_per_world
@@ -62,7 +66,7 @@ class Shape:
         """
         check_count("subworld_size", subworld_size)
         if num_workers is None:
-            num_workers = max(1, usable_cores() // subworld_size)
+            num_workers = max(1, _room() // subworld_size)
         check_count("num_workers", num_workers)
         if workers_per_world == "all":
             return cls(num_workers, subworld_size, num_workers)
@@ -116,6 +120,14 @@ class Shape:
     def num_ranks(self) -> int:
         """Ranks in all."""
         return self.num_workers * self.subworld_size
+
+
+def _room() -> int:
+    """Count the ranks that there is room for."""
+    cores = usable_cores()
+    if elsewhere(allocation(os.environ)):
+        return cores
+    return min(cores, ranks_in_memory())
 
 
 def check_count(name: str, value: object) -> None:

@@ -5,6 +5,7 @@ be unpickled fails in our own frame, with a name, and never inside the transport
 """
 
 import pickle
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -12,9 +13,10 @@ from typing import Any, Final, NamedTuple
 import cloudpickle
 import numpy as np
 
-from livn_ipp.errors import RankFailure
+from livn_ipp.errors import ConfigError, RankFailure
 
 __all__ = [
+    "COMPRESSIONS",
     "Answer",
     "Apply",
     "Ask",
@@ -33,6 +35,8 @@ __all__ = [
     "StoppedCall",
     "Telemetry",
     "TimedOut",
+    "check_compression",
+    "compress",
     "dumps",
     "loads",
     "pack",
@@ -44,8 +48,14 @@ Frame = bytes | memoryview | pickle.PickleBuffer
 Frames = tuple[Frame, ...]
 """A pickle, followed by the large buffers it refers to."""
 
+COMPRESSIONS: Final = ("zlib",)
+"""Ways to make results smaller: those that Python itself brings."""
+
 _OUT_OF_BAND: Final = 1 << 16
 _HUGE: Final = 1 << 23
+_WORTHWHILE: Final = 1 << 10  # bytes; less is sent as soon as it is compressed
+_LEVEL: Final = 1  # higher ones take several times as long for a few per cent
+_GAIN: Final = 0.9
 _PLAIN: Final = (int, float, bool, str, bytes, type(None))
 
 
@@ -87,6 +97,67 @@ def dumps(value: Any, *, snapshot: bool = False) -> Frames:
     module = pickle if plain else cloudpickle
     head = module.dumps(value, protocol=5, buffer_callback=keep_in_band)
     return (head if len(head) < _OUT_OF_BAND else pickle.PickleBuffer(head), *buffers)
+
+
+def compress(frames: Frames, method: str | None) -> Frames:
+    """Make frames smaller; :func:`loads` reads them as it reads any others.
+
+    Parameters
+    ----------
+    frames
+        What :func:`dumps` returned.
+    method
+        One of :data:`COMPRESSIONS`, or None.
+
+    Returns
+    -------
+    Frames
+        Those given, if there is nothing to be gained.
+
+    Examples
+    --------
+    >>> frames = dumps(np.zeros(10_000))
+    >>> size(frames) > 80_000, size(compress(frames, "zlib")) < 1000
+    (True, True)
+    """
+    before = size(frames)
+    if method is None or before < _WORTHWHILE:
+        return frames
+    packed = [zlib.compress(bytes(frames[0]), _LEVEL)]
+    packed += [zlib.compress(pickle.PickleBuffer(b).raw(), _LEVEL) for b in frames[1:]]
+    if sum(map(len, packed)) > _GAIN * before:
+        return frames
+    buffers: list[Frame] = []
+    head = pickle.dumps(_Compressed(packed), protocol=5, buffer_callback=buffers.append)
+    return (head, *buffers)
+
+
+def check_compression(method: Any) -> None:
+    """Refuse what is no way to compress.
+
+    Raises
+    ------
+    ConfigError
+        Naming those there are.
+    """
+    if method is not None and method not in COMPRESSIONS:
+        known = ", ".join(map(repr, COMPRESSIONS))
+        raise ConfigError(f"compression must be None or {known}, not {method!r}")
+
+
+class _Compressed:
+    """What unpickles as the object whose frames it holds."""
+
+    def __init__(self, packed: list[bytes]) -> None:
+        self._packed = packed
+
+    def __reduce__(self) -> Any:
+        return _expanded, tuple(map(pickle.PickleBuffer, self._packed))
+
+
+def _expanded(*packed: Any) -> Any:
+    head, *buffers = (zlib.decompress(each) for each in packed)
+    return pickle.loads(head, buffers=[bytearray(each) for each in buffers])
 
 
 def loads(frames: Frames) -> Any:

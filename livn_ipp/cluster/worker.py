@@ -241,7 +241,7 @@ class Worker:
         answer: Any = None
         if self.subworld.rank == owner:
             try:
-                frames = wire.dumps(value)
+                frames = wire.compress(wire.dumps(value), self.limits.compression)
                 check_size(wire.size(frames), self.limits.max_result)
                 answer = wire.Done(frames, time.perf_counter() - began)
             except ResultTooLarge as error:

@@ -29,10 +29,6 @@ class Calls(ABC):
         self._trials = itertools.count()
         self._responses = Responses()
 
-    def clear(self) -> Self:
-        """Count trials from 0 again; every call starts at t = 0 in any case."""
-        return self.reseed_noise(0)
-
     def reseed_noise(self, stream: int | None = None) -> Self:
         """Go on with the randomness of another trial.
 

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from livn_ipp.cluster.dispatcher import Transport
-from livn_ipp.errors import ConfigError, PreflightError
+from livn_ipp.cluster.launchers import launcher as choose_launcher
+from livn_ipp.cluster.shape import Shape, check_count
+from livn_ipp.errors import (
+    ConfigError,
+    DistributedFallbackWarning,
+    PreflightError,
+)
 
 __all__ = ["Place"]
 
@@ -21,7 +27,7 @@ class Place:
     ----------
     transport, comm, subworld_size, num_workers, cluster, workers_per_world
         As :class:`livn_ipp.env.distributed.DistributedEnv` takes them.
-    launcher, launcher_options, min_workers
+    launcher, launcher_options, min_workers, strict
         The same.
     attach
         How to find a cluster that runs: ``client``, ``profile``, ``cluster_id``.
@@ -51,13 +57,18 @@ class Place:
         launcher: str,
         launcher_options: Mapping[str, Any] | None = None,
         min_workers: int | None = None,
+        strict: bool | None = None,
     ) -> None:
         if transport not in _TRANSPORTS:
             raise ConfigError(
                 f"unknown transport {transport!r}; choose from {_TRANSPORTS}"
             )
-        if num_workers is not None and num_workers < 1:
-            raise ConfigError(f"num_workers must be at least 1, not {num_workers!r}")
+        for name, count in (
+            ("num_workers", num_workers),
+            ("subworld_size", subworld_size),
+        ):
+            if count is not None:
+                check_count(name, count)
         self.world = _mpi_world(comm) if transport in ("auto", "mpi") else None
         if transport == "mpi" and self.world is None:
             ranks = (subworld_size or 1) * (num_workers or 2) + 1
@@ -65,6 +76,13 @@ class Place:
                 "transport='mpi' needs mpirun: start the script with "
                 f"mpirun -n {ranks} python ..."
             )
+        if self.world is not None and num_workers is not None:
+            _require(self.world, num_workers, subworld_size or 1)
+        if self.world is None and transport != "local" and not cluster:
+            # What a cluster would refuse is refused before anything starts.
+            choose_launcher(launcher, (), launcher_options)
+            shape = Shape.of(num_workers, subworld_size or 1, workers_per_world)
+            shape.worlds_of(min_workers)
         self.cluster = cluster
         self._owned: Any = None
         self._name = transport
@@ -74,13 +92,15 @@ class Place:
         self._launcher = launcher
         self._launcher_options = launcher_options
         self._min_workers = min_workers
-        # Whoever asked for a cluster is told that there is none.
-        self._explicit = (
+        asked = (
             transport == "ipp"
             or num_workers is not None
             or subworld_size != 1
             or launcher != "mpi"
         )
+        # Whoever asked for a cluster is told that there is none, unless he asked for
+        # as much of it as can be had.
+        self._strict = asked if strict is None else strict
 
     def is_root(self) -> bool:
         """Tell whether this process is the controller."""
@@ -104,13 +124,15 @@ class Place:
             try:
                 return self.engines(subworld_size)
             except PreflightError as error:
-                if self._explicit:
+                if self._strict:
                     raise
+                self.close()
+                self.cluster = None
                 reason = str(error).splitlines()[0]
                 warnings.warn(
                     f"no cluster can be started here ({reason}); calls run one after "
                     "the other in this process",
-                    RuntimeWarning,
+                    DistributedFallbackWarning,
                     stacklevel=4,
                 )
         from livn_ipp.cluster.transports.local import LocalTransport
@@ -120,7 +142,6 @@ class Place:
     def engines(self, subworld_size: int) -> Transport:
         """Reach workers on the engines of an ipyparallel cluster."""
         from livn_ipp.cluster.launch import Cluster
-        from livn_ipp.cluster.transports.ipp import IppTransport
 
         if self.cluster is None:
             if any(value is not None for value in self._attach.values()):
@@ -136,7 +157,17 @@ class Place:
                 )
                 self._owned = self.cluster
                 self.cluster.start()
+        # Not before: where ipyparallel is missing, the start says so.
+        from livn_ipp.cluster.transports.ipp import IppTransport
+
         return IppTransport(self.cluster, subworld_size)
+
+    def another(self, ranks: int) -> Any:
+        """Describe a cluster of one worker, started in the same way as this one."""
+        from livn_ipp.cluster.launch import Cluster
+
+        options = self._launcher_options
+        return Cluster(1, ranks, launcher=self._launcher, launcher_options=options)
 
     def prepare_to_close(self) -> None:
         """Let nobody make the cluster's workers free, if it is about to end."""
@@ -148,6 +179,17 @@ class Place:
         owned, self._owned = self._owned, None
         if owned is not None:
             owned.stop()
+
+
+def _require(world: Any, num_workers: int, subworld_size: int) -> None:
+    """Refuse another number of workers than mpirun started ranks for."""
+    wanted = num_workers * subworld_size + 1
+    if world.Get_size() != wanted:
+        raise ConfigError(
+            f"num_workers={num_workers} of subworld_size={subworld_size} and the "
+            f"controller are {wanted} ranks, but mpirun started {world.Get_size()}: "
+            f"use mpirun -n {wanted}, or leave num_workers out"
+        )
 
 
 def _mpi_world(comm: Any) -> Any:

@@ -16,8 +16,10 @@ from livn_ipp.env.calls import Calls
 from livn_ipp.env.cells import RemoteCells
 from livn_ipp.env.choose import Place
 from livn_ipp.env.configuration import Configuration
+from livn_ipp.env.continued import Continued
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
 from livn_ipp.env.queries import Queries
+from livn_ipp.env.reports import Reports
 from livn_ipp.env.scaling import Scaling
 from livn_ipp.env.views import Views
 from livn_ipp.errors import ConfigError
@@ -26,7 +28,9 @@ from livn_ipp.system import System
 __all__ = ["DistributedEnv"]
 
 
-class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
+class DistributedEnv(
+    Calls, Continued, Configuration, Queries, Reports, Scaling, Views, Shown
+):
     """An Env that fans out calls to the workers of a cluster.
 
     In a notebook or a plain script it starts its own cluster, or uses one that is
@@ -70,6 +74,12 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
     backend
         ``"neuron"``; ``"livn"`` for livn's own Env on each worker; or a class as
         :class:`livn_ipp.types.Backend` describes.
+    partition, sync_interval
+        As :class:`livn_ipp.env.Env` takes them; results do not depend on them.
+    strict
+        Whether it is an error if no cluster can be started; else calls run in this
+        process, after a :class:`livn_ipp.errors.DistributedFallbackWarning`. By default
+        it is one if anything of the cluster was asked for.
     **limits
         Limits on time, memory and repetition by name, such as ``task_timeout=60``;
         :class:`livn_ipp.cluster.limits.Limits` lists them.
@@ -101,6 +111,9 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         min_workers: int | None = None,
         transport: str = "auto",
         backend: str | Callable[..., Any] = "neuron",
+        partition: str = "round_robin",
+        sync_interval: float | None = None,
+        strict: bool | None = None,
         **limits: Unpack[LimitOptions],
     ) -> None:
         self.limits = Limits.of(limits)
@@ -115,18 +128,17 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
             launcher,
             launcher_options,
             min_workers,
+            strict,
         )
         self.subworld_size = 1 if subworld_size is None else subworld_size
-        if self.subworld_size < 1:
-            raise ConfigError(
-                f"subworld_size must be at least 1, not {subworld_size!r}"
-            )
         super().__init__()
         _refuse_directory(system)
         self.system = System(system)
         self.seed = seed
         self.cells = RemoteCells(lambda: self.system, self._configure, self._ask)
-        self._factory = factory_for(backend, system, model, io, seed)
+        self._factory = factory_for(
+            backend, system, model, io, seed, partition, sync_interval
+        )
         check_ranks(self._factory, self.subworld_size)
         self._dispatcher: Dispatcher | None = None
         self._since = 0.0
@@ -188,6 +200,9 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         ConfigError
             If the ranks do not fill workers of `subworld_size`.
         """
+        return self._init()
+
+    def _init(self) -> Self:
         if self._dispatcher is not None:
             return self
         if self._ended:
@@ -200,7 +215,10 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
             serve(self._place.world, self.subworld_size, self._factory, self.limits)
             self._ended = True
             return self
-        self._start(self._place.transport(self.subworld_size))
+        transport = self._place.transport(self.subworld_size)
+        if transport.name == "local":
+            self.subworld_size = 1
+        self._start(transport)
         atexit.register(_leave_at_exit, weakref.ref(self))
         return self
 
@@ -286,6 +304,8 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
 
         May be called twice. Calls that have not ended are given up.
         """
+        if self._dispatcher is not None:
+            self._end_course()
         self._ended = True
         self._close_views()
         self._place.prepare_to_close()
@@ -315,6 +335,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         check_ranks(self._factory, subworld_size)
         topology.workers(self.cluster.ranks(), subworld_size)
         log = self._live().log
+        self._end_course()
         self._close_views()
         self._live().close()
         self.subworld_size = subworld_size
@@ -324,7 +345,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         return self
 
     def __enter__(self) -> Self:
-        return self.init()
+        return self._init()
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
@@ -381,6 +402,9 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
         self._dispatcher = dispatcher
         self._show_cluster()
         self._since = time.monotonic()
+
+    def _like(self, cluster: Any, subworld_size: int) -> Self:
+        return self._of(self._factory, cluster, subworld_size, {})
 
     @classmethod
     def _of(

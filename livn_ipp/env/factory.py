@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 
 from livn_ipp.env.livn import LivnEnv, simulator
 from livn_ipp.errors import ConfigError
+from livn_ipp.neuron.shares import checked_partition
+from livn_ipp.neuron.simulation import checked_interval
 from livn_ipp.subworld import Subworld
 from livn_ipp.system import System
 from livn_ipp.types import EnvFactory
@@ -25,12 +27,16 @@ class NeuronFactory:
         As :class:`livn_ipp.env.Env` takes them.
     seed
         Seed of all randomness.
+    partition, sync_interval
+        How its ranks share the work; as :class:`livn_ipp.env.Env` takes them.
     """
 
     system: System
     model: Any = None
     io: Any = None
     seed: int = 123
+    partition: str = "round_robin"
+    sync_interval: float | None = None
 
     name: ClassVar[str] = "neuron"
     multirank: ClassVar[bool] = True
@@ -50,7 +56,15 @@ class NeuronFactory:
         """Build and initialise the environment."""
         from livn_ipp.neuron.env import Env
 
-        return Env(self.system, self.model, self.io, self.seed, comm=subworld).init()
+        return Env(
+            self.system,
+            self.model,
+            self.io,
+            self.seed,
+            comm=subworld,
+            partition=self.partition,
+            sync_interval=self.sync_interval,
+        ).init()
 
     def fingerprint(self) -> dict[str, str]:
         """Digest what is read from disk: the system and the mechanisms."""
@@ -156,22 +170,36 @@ def check_ranks(factory: EnvFactory, subworld_size: int) -> None:
 
 
 def factory_for(
-    backend: str | Callable[..., Any], system: Any, model: Any, io: Any, seed: int
+    backend: str | Callable[..., Any],
+    system: Any,
+    model: Any,
+    io: Any,
+    seed: int,
+    partition: str = "round_robin",
+    sync_interval: float | None = None,
 ) -> NeuronFactory | BackendFactory:
     """Choose the factory of a backend.
 
     Raises
     ------
     ConfigError
-        If the backend is neither ``"neuron"`` nor ``"livn"`` nor callable.
+        If the backend is neither ``"neuron"`` nor ``"livn"`` nor callable, or divides
+        no cells among ranks.
     PreflightError
         If it is ``"livn"`` and livn cannot be used.
     """
+    checked_partition(partition)
+    interval = checked_interval(sync_interval)
+    if backend == "neuron":
+        return NeuronFactory(System(system), model, io, seed, partition, interval)
+    if (partition, sync_interval) != ("round_robin", None):
+        raise ConfigError(
+            f"partition and sync_interval divide the work of backend='neuron', not of "
+            f"{backend!r}; leave them out"
+        )
     if hasattr(backend, "factory"):
         made: BackendFactory = backend.factory(system, model, io, seed)
         return made
-    if backend == "neuron":
-        return NeuronFactory(System(system), model, io, seed)
     if backend == "livn":
         # Every worker runs what the controller found, whatever its own surroundings.
         simulated_by = simulator()

@@ -18,9 +18,10 @@ from livn_ipp.neuron.channels import Channels
 from livn_ipp.neuron.configurable import Configurable
 from livn_ipp.neuron.electrodes import Electrodes
 from livn_ipp.neuron.learning import Learning
-from livn_ipp.neuron.network import own_gids
+from livn_ipp.neuron.partition_report import PartitionReport, RankShare
 from livn_ipp.neuron.recorder import Gains
-from livn_ipp.neuron.simulation import Simulation
+from livn_ipp.neuron.shares import cell_costs, checked_partition, own_gids
+from livn_ipp.neuron.simulation import Simulation, checked_interval
 from livn_ipp.policy import Policy
 from livn_ipp.run import Run
 from livn_ipp.stimulus import Stimulus
@@ -57,10 +58,17 @@ class Env(Configurable, Channels, Shown):
         this process alone.
     subworld_size
         Ranks per subworld; by default all ranks of `comm`.
+    partition
+        How cells are divided among the ranks: ``"round_robin"`` in turn, ``"cost"`` by
+        what they cost to simulate, ``"spatial"`` by where they are. Results do not
+        depend on it.
+    sync_interval
+        Biological time in ms, 10 by default, between two points at which the ranks
+        agree on whether to go on and publish how far they are.
 
     Attributes
     ----------
-    system, model, io, seed
+    system, model, io, seed, partition, sync_interval
         As above.
     subworld : Subworld
         The ranks that hold this Env.
@@ -93,7 +101,12 @@ class Env(Configurable, Channels, Shown):
         seed: int = 123,
         comm: Any = None,
         subworld_size: int | None = None,
+        *,
+        partition: str = "round_robin",
+        sync_interval: float | None = None,
     ) -> None:
+        self.partition = checked_partition(partition)
+        self.sync_interval = checked_interval(sync_interval)
         culture = System(system)
         dynamics: Model = model or culture.default_model() or PinskyRinzel()
         self.io: IO | None = culture.default_io() if io is None else io
@@ -103,6 +116,7 @@ class Env(Configurable, Channels, Shown):
         self.encoding: Any = None
         self.decoding: Any = None
         self._simulation: Simulation | None = None
+        self._own: NDArray[np.uint32] | None = None
         self.subworld = _place(comm, subworld_size)
         self.comm = self.subworld.comm
 
@@ -114,7 +128,10 @@ class Env(Configurable, Channels, Shown):
     @property
     def active_gids(self) -> NDArray[np.uint32]:
         """The cells that this rank simulates."""
-        return own_gids(self.system, self.subworld)
+        if self._own is None:
+            rank, size = self.subworld.rank, self.subworld.size
+            self._own = own_gids(self.system, self.model, self.partition, rank, size)
+        return self._own
 
     def selection(
         self, select: Any, method: str = "first", bounds: ArrayLike | None = None
@@ -142,6 +159,7 @@ class Env(Configurable, Channels, Shown):
                 "close() first"
             )
         self.system = self.system.whole.select(select, method, bounds, self.seed)
+        self._own = None
         self._electrodes = Electrodes(self.io, self.system, self.model)
         self._settings.use(self.system)
         self._recorder.system = self.system
@@ -156,7 +174,13 @@ class Env(Configurable, Channels, Shown):
             )
         mechanisms.load(live.h, self.model.mechanisms)
         self._simulation = Simulation(
-            live, self.system, self.model, self.seed, self._recorder
+            live,
+            self.system,
+            self.model,
+            self.seed,
+            self.active_gids,
+            self._recorder,
+            self.sync_interval,
         )
         return self._apply()
 
@@ -186,8 +210,8 @@ class Env(Configurable, Channels, Shown):
         dt
             Step in ms; 0.05 by default. It stays the same until :meth:`clear`.
         chunk
-            Longest time in ms, at most 10, between two votes on whether to stop; the
-            result does not depend on it.
+            Longest time in ms, at most the `sync_interval`, between two votes on
+            whether to stop; the result does not depend on it.
 
         Returns
         -------
@@ -206,6 +230,31 @@ class Env(Configurable, Channels, Shown):
         driven = Stimulus.from_arg(stimulus)
         gains = Gains(self._electrodes.revision, self._gains)
         return simulation.run(duration, driven, dt, chunk, self.trial, gains)
+
+    def partition_report(self) -> PartitionReport:
+        """Tell how the ranks share the culture, and how busy each was. Collective.
+
+        Returns
+        -------
+        PartitionReport
+            The same on every rank.
+
+        Examples
+        --------
+        >>> Env("EI1").init().partition_report()
+        PartitionReport(round_robin: 10 cells on 1 rank, balance 1.00)
+        """
+        network = self._live().network
+        own, rank = self.active_gids, self.subworld.rank
+        compartments = sum(
+            int(section.nseg)
+            for cell in network.cells
+            for section in cell.sections.values()
+        )
+        synapses = sum(len(each.post_gids) for each in network.connections.values())
+        cost = float(cell_costs(compartments, synapses))
+        share = RankShare(rank, len(own), compartments, synapses, cost, network.busy)
+        return PartitionReport.of(self.partition, self.comm.allgather(share))
 
     def clear(self, reseed: bool = True, *, trial: int | None = None) -> Self:
         """Return to time zero.
@@ -257,13 +306,14 @@ class Env(Configurable, Channels, Shown):
         encoding
             An Encoding or a function ``(env, duration, inputs) -> stimulus``.
         **options
-            ``dt`` and ``chunk`` of :meth:`run`.
+            ``dt`` and ``chunk`` of :meth:`run`; ``duration`` in ms, instead of the
+            decoding's.
         """
         self.encoding, self.decoding = encoding, decoding
         raw = isinstance(decoding, (int, float))
         if not raw:
             decoding.setup(self)
-        duration = decoding if raw else decoding.duration
+        duration = options.pop("duration", decoding if raw else decoding.duration)
         stimulus = inputs if encoding is None else encoding(self, duration, inputs)
         run = self.run(duration, stimulus, **options)
         return run if raw else decoding(run, self)

@@ -15,11 +15,10 @@ from livn_ipp.neuron.connections import (
     receptor_keys,
 )
 from livn_ipp.neuron.partition import World
-from livn_ipp.subworld import Subworld
 from livn_ipp.system import System
 from livn_ipp.system.layout import CONDUCTION
 
-__all__ = ["Network", "own_gids"]
+__all__ = ["Network"]
 
 _SHORTEST_DELAY: Final = 0.1  # ms, two steps; spike exchange needs one
 _WEIGHT_GRID: Final = 2.0**36  # per uS: sums of weights are exact in any order
@@ -27,18 +26,11 @@ _MAX_EXCHANGE: Final = 10.0  # ms
 _SPREAD_OF_NOISE: Final = 1  # purpose of a random stream, with (seed, gid)
 
 
-def own_gids(system: System, subworld: Subworld) -> NDArray[np.uint32]:
-    """Return the cells that this rank of a subworld simulates, ascending."""
-    gids = system.gids
-    own: NDArray[np.uint32] = gids[subworld.rank :: subworld.size]
-    return own
-
-
 class Network:
     """The cells of this rank and the connections onto them.
 
-    Cells are dealt out to the ranks of the subworld in turn. Everything random depends
-    on the seed and the gid only, so the network is the same for every number of ranks.
+    Everything random depends on the seed and the gid only, so the network is the same
+    for every number of ranks and every division of the cells among them.
 
     Parameters
     ----------
@@ -48,6 +40,8 @@ class Network:
         What to build.
     seed
         Root of all randomness.
+    gids : array [n]
+        The cells that this rank simulates, ascending.
 
     Attributes
     ----------
@@ -67,14 +61,22 @@ class Network:
         Whether its cells are gone.
     """
 
-    def __init__(self, world: World, system: System, model: Model, seed: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        system: System,
+        model: Model,
+        seed: int,
+        gids: NDArray[np.uint32],
+    ) -> None:
         self._h, self._pc = world.h, world.pc
         self._model, self._seed = model, seed
-        self.gids = own_gids(system, world.subworld)
+        self.gids = gids
         self.populations = system.population_of(self.gids).tolist()
         self.step = 0
         self.closed = False
         self._dt = 0.0
+        self._busy_before = float(self._pc.step_time())
         self._keep: list[Any] = []  # NEURON drops connections that nobody holds
         self._weights: dict[WeightKey, Weights] = {}
         self.connections: dict[tuple[str, str], Connections] = {}
@@ -159,6 +161,11 @@ class Network:
             if cell.background is not None:
                 cell.background.rng.set_ids(self._seed, gid, trial)
                 cell.background.rng.set_seq(0)
+
+    @property
+    def busy(self) -> float:
+        """Seconds that NEURON computed since the network was built, without waiting."""
+        return float(self._pc.step_time()) - self._busy_before
 
     def take_spikes(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return cell and step of each spike since the last time this was called."""

@@ -20,14 +20,14 @@ from livn_ipp.stimulus import Stimulus
 from livn_ipp.subworld import Course
 from livn_ipp.system import System
 
-__all__ = ["Simulation"]
+__all__ = ["Simulation", "checked_interval"]
 
 _Spikes = tuple[NDArray[np.uint32], NDArray[np.int64]]
 """Cells, and the steps of their spikes since time zero."""
 _Timed = tuple[NDArray[np.uint32], NDArray[np.float64]]
 
 _DT: Final = 0.05  # ms
-_CHUNK: Final = 10.0  # ms; the longest time between two votes on whether to stop
+_CHUNK: Final = 10.0  # ms; by default, between two votes on whether to stop
 _GRID: Final = 1e-6  # ms; times are exact decimal numbers on it
 
 
@@ -54,10 +54,12 @@ class Simulation:
     ----------
     world
         The process's place in MPI.
-    system, model, seed
-        What to build.
+    system, model, seed, gids
+        What to build; see :class:`livn_ipp.neuron.network.Network`.
     recorder
         What to record.
+    sync_interval
+        Longest time in ms between two votes on whether to stop.
 
     Attributes
     ----------
@@ -68,13 +70,21 @@ class Simulation:
     """
 
     def __init__(
-        self, world: World, system: System, model: Model, seed: int, recorder: Recorder
+        self,
+        world: World,
+        system: System,
+        model: Model,
+        seed: int,
+        gids: NDArray[np.uint32],
+        recorder: Recorder,
+        sync_interval: float = _CHUNK,
     ) -> None:
         self._system, self._model = system, model
         self._subworld = world.subworld
         self._recorder = recorder
+        self._sync_interval = sync_interval
         self._dt = 0.0  # 0 until time starts
-        self.network = Network(world, system, model, seed)
+        self.network = Network(world, system, model, seed, gids)
         self._drive = Drive(world.h, self.network, model.sections)
         self.learning = Learning(self.network, world.subworld)
         recorder.attach(Place(world.h, self.network, self._drive, self.learning))
@@ -160,7 +170,7 @@ class Simulation:
         if not duration > 0:
             raise ConfigError(f"the duration must be positive (ms), not {duration!r}")
         steps = whole_steps(duration, step, "the duration")
-        pace = max(int(_CHUNK / step), 1)
+        pace = max(int(self._sync_interval / step + 1e-9), 1)
         if chunk is not None:
             pace = min(pace, whole_steps(chunk, step, "the chunk"))
         learns = 0
@@ -250,6 +260,22 @@ class Simulation:
             chosen = np.isin(ids, wanted)
             ids, steps = ids[chosen], steps[chosen]
         return ids, _exact((steps - first) * self._dt)
+
+
+def checked_interval(value: Any) -> float:
+    """Refuse what is no interval between votes; 10 ms for None.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a positive number of ms.
+    """
+    if value is None:
+        return _CHUNK
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < value < float("inf"):
+        raise ConfigError(f"sync_interval must be a positive time in ms, not {value!r}")
+    return float(value)
 
 
 def _exact(time: Any) -> Any:

@@ -43,7 +43,9 @@ def card_html(card: Card) -> str:
 
 
 def picture_of(thing: Any) -> Picture | None:
-    """Draw a system, an electrode array or a run for light and dark paper."""
+    """Draw a system, an electrode array or a run; a picture is drawn already."""
+    if isinstance(thing, Picture):
+        return thing
     if isinstance(thing, System):
         return culture_picture(thing, thing.default_io(), ink=GREY)
     if isinstance(thing, Run):

@@ -47,6 +47,9 @@ class Picture(NamedTuple):
             f'alt="{html.escape(self.label)}">'
         )
 
+    def _repr_html_(self) -> str:
+        return self.img()
+
 
 def text(
     content: str,

@@ -391,6 +391,19 @@ class TestCalls:
         assert isinstance(run, Run)
         assert run.duration == 20
 
+    def test_a_duration_may_be_given_instead_of_the_decodings(self, env):
+        class Length(Decoding):
+            def __call__(self, run, env=None):
+                return run.duration, len(inputs)
+
+        inputs = []
+        encoding = lambda env, t_end, value: inputs.append(t_end)
+        assert env(Length(duration=50), encoding=encoding, duration=20) == (20, 1)
+        assert env(Length(duration=50), encoding=encoding) == (50, 2)
+        assert inputs == [20, 50]
+        assert env(30, duration=10).duration == 10
+        assert env.t == 80
+
     def test_encode_simulate_decode(self, env):
         decoding, encoding = Count(duration=300), Pulse()
         spikes, duration = env(decoding, [1, 4], encoding)
