@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from livn_ipp.cluster.launch import Cluster
     from livn_ipp.env import Env
     from livn_ipp.env.distributed import DistributedEnv
+    from livn_ipp.env.gymnasium import GymnasiumEnv
+    from livn_ipp.env.make import make_vec
     from livn_ipp.io import IO, MEA, ComposedIO
     from livn_ipp.run import Run
     from livn_ipp.stimulus import Stimulus
@@ -48,6 +50,7 @@ __all__ = [
     "DistributedEnv",
     "Encoding",
     "Env",
+    "GymnasiumEnv",
     "LivnError",
     "MissingExtra",
     "ParallelSystem",
@@ -62,6 +65,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "__version__",
+    "make_vec",
 ]
 
 __version__ = "0.1.0"
@@ -75,10 +79,12 @@ _HOME = {
     "DistributedEnv": "livn_ipp.env.distributed",
     "Encoding": "livn_ipp.types",
     "Env": "livn_ipp.env",
+    "GymnasiumEnv": "livn_ipp.env.gymnasium",
     "ParallelSystem": "livn_ipp.system",
     "Run": "livn_ipp.run",
     "Stimulus": "livn_ipp.stimulus",
     "System": "livn_ipp.system",
+    "make_vec": "livn_ipp.env.make",
 }
 
 
