@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from livn_ipp.env.distributed import DistributedEnv
     from livn_ipp.env.gymnasium import GymnasiumEnv
     from livn_ipp.env.make import make_vec
+    from livn_ipp.env.rollouts import collect_rollouts
     from livn_ipp.io import IO, MEA, ComposedIO
     from livn_ipp.run import Run
     from livn_ipp.stimulus import Stimulus
@@ -65,6 +66,7 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "__version__",
+    "collect_rollouts",
     "make_vec",
 ]
 
@@ -84,6 +86,7 @@ _HOME = {
     "Run": "livn_ipp.run",
     "Stimulus": "livn_ipp.stimulus",
     "System": "livn_ipp.system",
+    "collect_rollouts": "livn_ipp.env.rollouts",
     "make_vec": "livn_ipp.env.make",
 }
 

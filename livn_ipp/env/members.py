@@ -1,5 +1,6 @@
 """The environments of a vector, one by one: what each does and what becomes of it."""
 
+import traceback
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -9,7 +10,7 @@ import numpy as np
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.episode import Call, Outcome, Reset, Resume, SetAttr, Step
 from livn_ipp.env.runners import Runner
-from livn_ipp.errors import SessionLost
+from livn_ipp.errors import CallError, SessionLost
 
 __all__ = ["Autoreset", "Ended", "Member", "OnError", "Turns"]
 
@@ -67,9 +68,6 @@ class Member:
         Where its commands are carried out.
     autoreset
         When an episode that is over is followed by the next.
-    on_error
-        What becomes of an episode that fails: ``"raise"`` the error, or end it as
-        truncated.
     keeps_history
         Whether its episode may have to be done again.
     random, seed
@@ -83,7 +81,6 @@ class Member:
     number: int
     turns: Turns
     autoreset: Autoreset = "NextStep"
-    on_error: OnError = "raise"
     keeps_history: bool = False
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     seed: int | None = None
@@ -100,9 +97,8 @@ class Member:
 
     def reset(self, command: Reset) -> None:
         """Begin an episode; one that runs is given up."""
-        if self.running is not None:
-            self.running.cancel()
-        self._ended, self._attempts, self.begun = None, 0, True
+        self.give_up()
+        self._attempts, self.begun = 0, True
         self.options = command.options
         self._hand_over(command)
 
@@ -133,7 +129,7 @@ class Member:
         Raises
         ------
         Exception
-            What the environment raised, unless errors end episodes.
+            What the environment raised. The next thing to do is a reset.
         """
         running, self.running = self.running, None
         if running is None:
@@ -141,10 +137,38 @@ class Member:
         try:
             outcome: Outcome = running.result(0)
         except Exception as error:
-            return self._failed(error)
+            if isinstance(error, SessionLost):
+                self.turns.holder = None
+            self.over = True
+            error.add_note(f"in environment {self.number} of the vector")
+            raise
         if self._ended is not None:
             return self._next_episode(self._ended.outcome, outcome)
         return self._finish(outcome)
+
+    def excuse(self, error: Exception) -> Outcome | None:
+        """End the episode that failed as truncated, or begin the next once more.
+
+        Raises
+        ------
+        Exception
+            The error, if an episode could not be begun several times.
+        """
+        if isinstance(self._command, Reset):
+            self._attempts += 1
+            if self._attempts >= _ATTEMPTS:
+                self._ended = None
+                raise error
+            self._hand_over(self._command)
+            return None
+        told = {"worker_error": _told(error)}
+        return self._finish(Outcome(self.observation, 0.0, False, True, told))
+
+    def give_up(self) -> None:
+        """Let go of what runs; the next thing to do is a reset."""
+        if self.running is not None:
+            self.running.cancel()
+        self.running, self._ended, self.over = None, None, True
 
     def _hand_over(self, command: Reset | Step) -> None:
         self._command = command
@@ -171,18 +195,7 @@ class Member:
             observation=first.observation, info={**final, **first.info}
         )
 
-    def _failed(self, error: Exception) -> Outcome | None:
-        if isinstance(error, SessionLost):
-            self.turns.holder = None
-        self.over = True
-        resetting = isinstance(self._command, Reset)
-        self._attempts += resetting
-        if self.on_error == "raise" or self._attempts >= _ATTEMPTS:
-            self._ended = None
-            error.add_note(f"in environment {self.number} of the vector")
-            raise error
-        if resetting and self._command is not None:
-            self._hand_over(self._command)
-            return None
-        told = {"worker_error": f"{type(error).__name__}: {error}"}
-        return self._finish(Outcome(self.observation, 0.0, False, True, told))
+
+def _told(error: Exception) -> str:
+    remote = error.tracebacks if isinstance(error, CallError) else ""
+    return remote or "".join(traceback.format_exception(error))

@@ -72,14 +72,13 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = utils.batch_space(spaces[0], num_envs)
         self.observation_space = utils.batch_space(spaces[1], num_envs)
         self.metadata = {"render_modes": [], "autoreset_mode": mode}
-        self._turns, self._release = turns, release
+        self._turns, self._release, self._on_error = turns, release, on_error
         self._shared = num_envs > len(turns)
         self._members = [
             Member(
                 number,
                 turns[number % len(turns)],
                 mode.value,
-                on_error,
                 self._shared,
                 *np_random(None if seed is None else seed + number),
             )
@@ -119,7 +118,7 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         tasks = self._one_each("tasks", tasks)
         for i in chosen:
             self._begin(i, seeds[i], options, tasks[i])
-        self._wait(chosen, len(chosen), self.timeout)
+        self._wait(chosen, len(chosen))
         infos: dict[str, Any] = {}
         for i in chosen:
             infos = self._add_info(infos, self._outcomes.pop(i).info, i)
@@ -144,7 +143,7 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         """
         everyone = range(self.num_envs)
         self._send(actions, everyone)
-        self._wait(everyone, self.num_envs, self.timeout)
+        self._wait(everyone, self.num_envs)
         return self._take(everyone, self)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -218,7 +217,7 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         """
         self._check(env_id)
         self._begin(env_id, seed, options or {}, task)
-        self._wait([env_id], 1, self.timeout)
+        self._wait([env_id], 1)
         outcome = self._outcomes.pop(env_id)
         return outcome.observation, outcome.info
 
@@ -272,20 +271,41 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         CallTimeout
             If too few have answered; they go on.
         """
-        sent = [
-            m.number
-            for m in self._members
-            if m.running is not None or m.number in self._outcomes
-        ]
-        if not sent:
-            raise gym.error.NoAsyncCallError("nothing was sent; send() first", "step")
-        least = len(sent) if min_envs is None else min(min_envs, len(sent))
-        self._wait(sent, least, self.timeout if timeout is None else timeout)
+        sent, least = self._sent(min_envs)
+        self._wait(sent, least, timeout)
         ready = [i for i in sent if i in self._outcomes]
         collector: VectorEnv[Any, Any, Any] = VectorEnv()
         collector.num_envs = len(ready)
         *batch, infos = self._take(ready, collector)
         return (*batch, infos | {"env_id": np.array(ready, np.int64)})
+
+    def recv_outcomes(
+        self, min_envs: int | None = None, timeout: float | None = None
+    ) -> tuple[dict[int, Outcome], dict[int, Exception]]:
+        """Wait as :meth:`recv` does, and return the answer or error of each.
+
+        Errors end no episode as truncated here, whatever `on_error` says.
+        """
+        sent, least = self._sent(min_envs)
+        errors = self._gather(sent, least, timeout, excuse=False)
+        return {i: self._outcomes.pop(i) for i in sent if i in self._outcomes}, errors
+
+    def send_one(self, env_id: int, action: Any) -> None:
+        """Act in one environment and return at once; `action` is not batched."""
+        self._check(env_id)
+        self._step([env_id], [action])
+
+    def give_up(self, env_ids: Iterable[int]) -> None:
+        """Let go of what some environments do; they have to be reset then."""
+        for i in list(env_ids):
+            self._check(i)
+            self._outcomes.pop(i, None)
+            self._members[i].give_up()
+
+    @property
+    def num_workers(self) -> int:
+        """Number of workers that the environments are on."""
+        return len(self._turns)
 
     # Inside
 
@@ -301,6 +321,10 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         member.reset(reset_command(member.random, seed, given))
 
     def _send(self, actions: Any, chosen: Sequence[int]) -> None:
+        space = utils.batch_space(self.single_action_space, len(chosen))
+        self._step(chosen, utils.iterate(space, actions))
+
+    def _step(self, chosen: Sequence[int], actions: Iterable[Any]) -> None:
         self._check_open()
         members = [self._members[i] for i in chosen]
         self._check_idle(members)
@@ -310,26 +334,47 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
                 raise gym.error.ResetNeeded(
                     f"environment {member.number} must be reset before it is stepped"
                 )
-        space = utils.batch_space(self.single_action_space, len(members))
-        for member, action in zip(members, utils.iterate(space, actions), strict=True):
+        for member, action in zip(members, actions, strict=True):
             self._outcomes.pop(member.number, None)
             member.step(action)
 
-    def _wait(self, ids: Sequence[int], least: int, timeout: float | None) -> None:
-        """Take in what ends, until enough environments have answered."""
+    def _sent(self, min_envs: int | None) -> tuple[list[int], int]:
+        self._check_open()
+        sent = [
+            m.number
+            for m in self._members
+            if m.running is not None or m.number in self._outcomes
+        ]
+        if not sent:
+            raise gym.error.NoAsyncCallError("nothing was sent; send() first", "step")
+        return sent, len(sent) if min_envs is None else min(min_envs, len(sent))
+
+    def _wait(
+        self, ids: Sequence[int], least: int, timeout: float | None = None
+    ) -> None:
+        excuse = self._on_error == "restart"
+        errors = self._gather(ids, least, timeout, excuse=excuse)
+        for error in errors.values():
+            raise error
+
+    def _gather(
+        self, ids: Sequence[int], least: int, timeout: float | None, *, excuse: bool
+    ) -> dict[int, Exception]:
+        """Take in what ends, until enough environments have answered or raised."""
+        timeout = self.timeout if timeout is None else timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         members = [self._members[i] for i in ids]
-        failures: list[Exception] = []
+        errors: dict[int, Exception] = {}
         while True:
             for member in members:
                 try:
-                    self._take_in(member)
+                    self._take_in(member, excuse)
                 except Exception as error:
-                    failures.append(error)
+                    errors[member.number] = error
             running = [m.running for m in members if m.running is not None]
-            missing = least - len(failures) - sum(i in self._outcomes for i in ids)
+            missing = least - len(errors) - sum(i in self._outcomes for i in ids)
             if missing <= 0 or not running:
-                break
+                return errors
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 late = [m.number for m in members if m.running is not None]
@@ -338,12 +383,15 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
                     "go on: wait again with recv(), or begin anew with reset_one()"
                 )
             _wait_for(running, missing >= len(running), left)
-        if failures:
-            raise failures[0]
 
-    def _take_in(self, member: Member) -> None:
+    def _take_in(self, member: Member, excuse: bool) -> None:
         while member.running is not None and member.running.done():
-            outcome = member.take()
+            try:
+                outcome = member.take()
+            except Exception as error:
+                if not excuse:
+                    raise
+                outcome = member.excuse(error)
             if outcome is not None:
                 self._outcomes[member.number] = outcome
 
