@@ -1,5 +1,6 @@
 """A culture as a Gymnasium environment: the agent stimulates, the culture answers."""
 
+import copy
 from abc import abstractmethod
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from livn_ipp.env.episode import Episode, Outcome, Reset, Reward, Step, Terminated
 from livn_ipp.env.runners import Runner, runner_for
-from livn_ipp.errors import CallTimeout, ConfigError
+from livn_ipp.errors import CallTimeout, ConfigError, SessionLost
 from livn_ipp.extras import extra
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class GymnasiumEnv(gym.Env[Any, Any]):
             encoding, decoding, reward, terminated, max_episode_steps
         )
         self._opened: Runner | None = None
+        self._begun = False
 
     def reset(
         self,
@@ -126,51 +128,58 @@ class GymnasiumEnv(gym.Env[Any, Any]):
         command = reset_command(
             self.np_random, seed, options, without_clear=without_clear
         )
-        outcome = self._wait(self._runner.submit(command))
+        if self._opened is None:
+            self._opened = runner_for(self.env, self._episode, self.timeout)
+        outcome = self._wait(self._opened.submit(command))
+        self._begun = True
         return outcome.observation, outcome.info
 
-    def step(self, action: Any) -> Outcome:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act, and simulate one window.
 
         Returns
         -------
         observation, reward, terminated, truncated, info
         """
-        return self._wait(self._runner.submit(Step(action)))
+        return self.get_step(self.submit_step(action))
 
     def submit_step(self, action: Any) -> "Future[Outcome]":
         """Begin a step and return a handle for it, as in livn."""
-        return self._runner.submit(Step(action))
+        if self._opened is None or not self._begun:
+            raise gym.error.ResetNeeded("call reset() before the first step")
+        return self._opened.submit(Step(action))
 
-    def poll_step(self, handle: "Future[Outcome]") -> Outcome | None:
+    def poll_step(
+        self, handle: "Future[Outcome]"
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]] | None:
         """Return what a step gave if it has ended, else None."""
-        return self._wait(handle) if handle.done() else None
+        return self.get_step(handle) if handle.done() else None
 
-    def get_step(self, handle: "Future[Outcome]") -> Outcome:
+    def get_step(
+        self, handle: "Future[Outcome]"
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Wait for a step."""
-        return self._wait(handle)
+        observation, reward, terminated, truncated, info = self._wait(handle)
+        return observation, reward, terminated, truncated, info
 
     def render(self) -> None:
         """Show nothing; see ``env.dashboard()`` of a DistributedEnv."""
 
     def close(self) -> None:
         """Give the worker back; may be called twice. The environment stays open."""
-        opened, self._opened = self._opened, None
+        opened, self._opened, self._begun = self._opened, None, False
         if opened is not None:
             opened.close()
-
-    @property
-    def _runner(self) -> Runner:
-        if self._opened is None:
-            self._opened = runner_for(self.env, self._episode, self.timeout)
-        return self._opened
 
     def _wait(self, future: "Future[Outcome]") -> Outcome:
         try:
             return future.result(self.timeout)
-        except CallTimeout:
+        except SessionLost:
+            self._begun = False
             raise
-        except TimeoutError:
+        except TimeoutError as error:
+            if future.done() or isinstance(error, CallTimeout):
+                raise
             raise CallTimeout(
                 f"no worker took the step within {self.timeout:g} s; close() and make "
                 "another GymnasiumEnv, or give more time: timeout="
@@ -204,14 +213,14 @@ class GymStep:
 
     def __hash__(self) -> int:
         spec = _spec(self.gym_env)
-        return id(self) if spec is None else hash(spec.id)
+        return id(self.gym_env) if spec is None else hash(spec.id)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GymStep):
             return NotImplemented
         mine, theirs = _spec(self.gym_env), _spec(other.gym_env)
         if mine is None or theirs is None:
-            return self is other
+            return self.gym_env is other.gym_env
         return bool(mine == theirs)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -224,11 +233,10 @@ class GymStep:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "GymStep":
         kept = memo.get(id(self.gym_env))
-        if kept is not None:
-            return GymStep(kept)
-        other = GymStep.__new__(GymStep)
-        other.__setstate__(self.__getstate__())
-        return other
+        spec = _spec(self.gym_env)
+        if kept is None and spec is not None:
+            kept = gym.make(spec)
+        return GymStep(copy.deepcopy(self.gym_env, memo) if kept is None else kept)
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode of the task."""

@@ -230,7 +230,8 @@ class _Record:
     def go_on(self, outcome: Outcome) -> Any:
         """Note a step and return the next action."""
         self.rewards.append(outcome.reward)
-        self.observations.append(copy.deepcopy(outcome.observation))
+        last = outcome.info.get("final_obs", outcome.observation)
+        self.observations.append(copy.deepcopy(last))
         limit = self.limits.steps
         late = limit is not None and len(self.rewards) >= limit
         self.terminated = outcome.terminated
@@ -304,19 +305,20 @@ def _side_by_side(
 ) -> Rollouts:
     book = _Book(plans, limits)
     # Environments that share a worker would have to repeat each other's episodes.
-    free = deque(range(min(envs.num_envs, envs.num_workers)))
+    pool = envs.pool
+    free = deque(range(min(envs.num_envs, pool.num_workers)))
     playing: dict[int, _Record] = {}
     try:
         while book.waiting or playing:
             while free and book.waiting:
                 i, record = free.popleft(), book.open()
                 playing[i] = record
-                envs.send_reset(i, seed=record.plan.seed, options=record.plan.options)
-            outcomes, errors = envs.recv_outcomes(1)
+                pool.begin(i, record.plan.seed, record.plan.options)
+            errors = pool.gather(list(playing), 1)
             for i, error in errors.items():
                 book.fail(playing.pop(i), error)
                 free.append(i)
-            for i, outcome in outcomes.items():
+            for i, outcome in pool.take(list(playing)).items():
                 record = playing[i]
                 begun = bool(record.observations)
                 action = (
@@ -328,9 +330,9 @@ def _side_by_side(
                     book.close(playing.pop(i))
                     free.append(i)
                 else:
-                    envs.send_one(i, action)
+                    pool.step([i], [action])
     finally:
-        envs.give_up(playing)
+        pool.give_up(playing)
     return book.rollouts()
 
 
