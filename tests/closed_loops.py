@@ -1,5 +1,6 @@
 """Closed loops that need no simulator: a culture that fires at random, and a task."""
 
+import threading
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,8 @@ from livn_ipp.testing import LightEnv
 from livn_ipp.types import Decoding, Encoding
 
 STEP = 20  # ms
+GATE = threading.Event()
+"""What workers that are threads may wait for."""
 
 
 class Drive(Encoding):
@@ -26,6 +29,17 @@ class Drive(Encoding):
     def __call__(self, env, t_end, inputs):
         self.taken += 1
         return self.gain * float(np.mean(inputs))
+
+
+class Moody(Drive):
+    """Waits for the gate, or raises, if the second number of the action says so."""
+
+    def __call__(self, env, t_end, inputs):
+        if inputs[1] > 0.9:
+            raise ValueError("no such electrode")
+        if inputs[1] > 0.4:
+            GATE.wait(60)
+        return super().__call__(env, t_end, inputs[:1])
 
 
 class Rates(Decoding):

@@ -10,7 +10,7 @@ import numpy as np
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.episode import Call, Outcome, Reset, Resume, SetAttr, Step
 from livn_ipp.env.runners import Runner
-from livn_ipp.errors import CallError, SessionLost
+from livn_ipp.errors import CallError
 
 __all__ = ["Autoreset", "Ended", "Member", "OnError", "Turns"]
 
@@ -41,12 +41,13 @@ class Turns:
         self, member: "Member", command: Reset | Step | Call | SetAttr
     ) -> "Future[Any]":
         """Carry out a member's command on the member's state."""
-        if self.holder is member:
-            return self.runner.submit(command)
+        past: list[Reset | Step | Call | SetAttr] = []
+        if isinstance(command, Reset):
+            past = [*member.settings] if command.clear else []
+        elif self.holder is not member:
+            past = [*member.settings, *member.history]
         self.holder = member
-        past = [] if isinstance(command, Reset) else member.history
-        history = (*member.settings, *past)
-        return self.runner.submit(Resume(history, command) if history else command)
+        return self.runner.submit(Resume(tuple(past), command) if past else command)
 
 
 @dataclass
@@ -68,8 +69,9 @@ class Member:
         Where its commands are carried out.
     autoreset
         When an episode that is over is followed by the next.
-    keeps_history
-        Whether its episode may have to be done again.
+    shared
+        Whether others have the same culture in between, so that its episode may have to
+        be done again.
     random, seed
         What episodes begin with is drawn from it; the seed it was made with.
     running
@@ -81,7 +83,7 @@ class Member:
     number: int
     turns: Turns
     autoreset: Autoreset = "NextStep"
-    keeps_history: bool = False
+    shared: bool = False
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     seed: int | None = None
     running: "Future[Any] | None" = None
@@ -117,11 +119,13 @@ class Member:
 
     def ask(self, command: Call | SetAttr) -> "Future[Any]":
         """Have something read or set."""
-        setter = isinstance(command, SetAttr) or hasattr(Configuration, command.name)
-        future = self.turns.submit(self, command)
-        if setter:
-            self.settings.append(command)
-        return future
+        return self.turns.submit(self, command)
+
+    def remember(self, command: Call | SetAttr) -> None:
+        """Note what was set, so that it is so after a loss too."""
+        if isinstance(command, SetAttr) or hasattr(Configuration, command.name):
+            kept = [c for c in self.settings if not _replaces(command, c)]
+            self.settings = [*kept, command]
 
     def take(self) -> Outcome | None:
         """Take back what has ended; None if the step is not complete yet.
@@ -137,8 +141,6 @@ class Member:
         try:
             outcome: Outcome = running.result(0)
         except Exception as error:
-            if isinstance(error, SessionLost):
-                self.turns.holder = None
             self.over = True
             error.add_note(f"in environment {self.number} of the vector")
             raise
@@ -166,8 +168,9 @@ class Member:
 
     def give_up(self) -> None:
         """Let go of what runs; the next thing to do is a reset."""
-        if self.running is not None:
+        if self.running is not None and not self.running.done() and not self.shared:
             self.running.cancel()
+            self.turns.runner.drop()
         self.running, self._ended, self.over = None, None, True
 
     def _hand_over(self, command: Reset | Step) -> None:
@@ -175,7 +178,7 @@ class Member:
         if isinstance(command, Reset):
             self.history.clear()
         self.running = self.turns.submit(self, command)
-        if self.keeps_history:
+        if self.shared:
             self.history.append(command)
 
     def _finish(self, outcome: Outcome) -> Outcome | None:
@@ -194,6 +197,12 @@ class Member:
         return last._replace(
             observation=first.observation, info={**final, **first.info}
         )
+
+
+def _replaces(new: Call | SetAttr, old: Call | SetAttr) -> bool:
+    if isinstance(new, SetAttr) and isinstance(old, SetAttr):
+        return new.name == old.name
+    return False
 
 
 def _told(error: Exception) -> str:

@@ -160,7 +160,10 @@ class Pool:
             _wait_for([future], left, everyone=True)
             if not future.done():
                 raise CallTimeout(f"no answer came within {self.timeout:g} s")
-        return tuple(future.result() for future in asked)
+        answers = tuple(future.result() for future in asked)
+        for i, command in commands.items():
+            self.members[i].remember(command)
+        return answers
 
     def give_up(self, ids: Iterable[int]) -> None:
         """Let go of what environments do; they have to be reset then."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Any, Protocol
 
 from livn_ipp.env.episode import Command, Episode, Reset, Resume
@@ -18,8 +18,11 @@ class Runner(Protocol):
     def submit(self, command: Command) -> "Future[Any]":
         """Hand a command over and return at once, where that can be."""
 
+    def drop(self) -> None:
+        """Give up what has not ended, and the state; a reset begins anew."""
+
     def close(self) -> None:
-        """Give up what has not ended; never waits."""
+        """Give up everything; never waits."""
 
 
 class InProcess:
@@ -51,6 +54,9 @@ class InProcess:
             future.set_exception(error)
         return future
 
+    def drop(self) -> None:
+        """Do nothing: whatever was submitted has ended."""
+
     def close(self) -> None:
         """Take no more commands."""
         self._episode = None
@@ -78,6 +84,7 @@ class OnWorker:
         self._env, self._episode, self._timeout = env, episode, timeout
         self._closed = False
         self._session: Session | None = self._open()
+        self._opening: Future[Session] | None = None
 
     def submit(self, command: Command) -> "Future[Any]":
         """Hand a command to the worker, or wait for another if it is lost.
@@ -86,27 +93,25 @@ class OnWorker:
         """
         if self._closed:
             raise ConfigError("this environment is closed")
-        future: Future[Any] = Future()
         if self._session is not None:
             try:
                 return self._session.submit(command)
             except SessionLost as error:
-                self._session.close()
-                self._session = None
+                self.drop()
                 if not isinstance(command, (Reset, Resume)):
-                    future.set_exception(error)
-                    return future
-        threading.Thread(
-            target=self._reopen, args=(command, future), name="reopen", daemon=True
-        ).start()
-        return future
+                    return _failed(error)
+        return _when_open(self._session_to_come(), command)
+
+    def drop(self) -> None:
+        """Give the session up; the next reset opens another."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def close(self) -> None:
         """Give the worker back."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        self.drop()
 
     def _open(self) -> Session:
         opened: Session = self._env.session(
@@ -114,19 +119,26 @@ class OnWorker:
         )
         return opened
 
-    def _reopen(self, command: Command, future: "Future[Any]") -> None:
+    def _session_to_come(self) -> "Future[Session]":
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = Future()
+            threading.Thread(
+                target=self._reopen, args=(opening,), name="reopen", daemon=True
+            ).start()
+        return opening
+
+    def _reopen(self, opening: "Future[Session]") -> None:
         try:
             session = self._open()
-            if self._closed:
-                session.close()
-                return
-            self._session = session
-            session.submit(command).add_done_callback(
-                lambda step: _pass_on(step, future)
-            )
         except BaseException as error:
-            with contextlib.suppress(Exception):
-                future.set_exception(error)
+            self._opening = None
+            opening.set_exception(error)
+            return
+        opening.set_result(session)  # which hands over what waits for it
+        self._session, self._opening = session, None
+        if self._closed:
+            self.drop()
 
 
 def runner_for(env: Any, episode: Episode, timeout: float | None = None) -> Runner:
@@ -136,11 +148,37 @@ def runner_for(env: Any, episode: Episode, timeout: float | None = None) -> Runn
     return InProcess(env, episode)
 
 
-def _pass_on(step: "Future[Any]", future: "Future[Any]") -> None:
-    if future.cancelled():
-        return
-    error = step.exception()
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(step.result())
+def _failed(error: BaseException) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
+
+
+def _when_open(opening: "Future[Session]", command: Command) -> "Future[Any]":
+    """Hand a command over when there is a session, unless nobody wants it then."""
+    future: Future[Any] = Future()
+
+    def hand_over(opened: "Future[Session]") -> None:
+        if future.cancelled():
+            return
+        try:
+            step = opened.result().submit(command)
+        except BaseException as error:
+            _settle(future, error)
+            return
+        step.add_done_callback(lambda ended: _settle(future, ended.exception(), ended))
+
+    opening.add_done_callback(hand_over)
+    return future
+
+
+def _settle(
+    future: "Future[Any]",
+    error: BaseException | None,
+    step: "Future[Any] | None" = None,
+) -> None:
+    with contextlib.suppress(InvalidStateError):  # given up meanwhile
+        if error is not None:
+            future.set_exception(error)
+        elif step is not None:
+            future.set_result(step.result())
