@@ -27,7 +27,8 @@ class ChannelPulses(Encoding):
     channels
         Ids of the channels.
     amplitude
-        Full size of each phase in uA.
+        Full size of each phase in uA. The fields of the channels add up at a cell, and
+        all of them at full strength must not exceed what the model takes.
     phase_duration
         Length of each phase in ms, a multiple of 0.05.
     pulse_times
@@ -42,7 +43,7 @@ class ChannelPulses(Encoding):
 
     channels: tuple[int, ...] = Field(min_length=1)
     amplitude: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-    phase_duration: float = Field(default=0.2, gt=0, allow_inf_nan=False)
+    phase_duration: float = Field(default=0.5, gt=0, allow_inf_nan=False)
     pulse_times: tuple[float, ...] = (0.0,)
 
     @classmethod
