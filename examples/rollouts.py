@@ -6,9 +6,9 @@
 
     python examples/rollouts.py
 
-Each episode has a task, the rate to hold, and each worker plays episodes at its own pace.
-A linear policy is improved by the cross-entropy method: many are tried on the same tasks,
-and the next ones are drawn around the best.
+Each episode has a task, the rate to hold, and each worker plays episodes at its own
+pace. A linear policy is improved by the cross-entropy method: many are tried on the
+same tasks, and the next ones are drawn around the best.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ TASKS = [50.0, 100.0, 200.0]  # Hz
 GENERATIONS, CANDIDATES, BEST = 3, 6, 2  # 20, 40, 8 find more
 
 
-def nearness(rates, pulses, task):
+def nearness(rates, _pulses, task):
     return -abs(rates.mean() - task) / task
 
 
@@ -31,7 +31,7 @@ class Linear:
     def __init__(self, weights):
         self.weights = weights
 
-    def begin(self, random, task):
+    def begin(self, _random, task):
         def act(rates):
             missing = (task - rates.mean()) / task
             strength = self.weights @ [1.0, task / 100, missing]

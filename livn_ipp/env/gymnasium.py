@@ -166,10 +166,16 @@ class GymnasiumEnv(gym.Env[Any, Any]):
         """Show nothing; see ``env.dashboard()`` of a DistributedEnv."""
 
     def close(self) -> None:
-        """Give the worker back; may be called twice. The environment stays open."""
+        """Give the worker back and close the task; may be called twice.
+
+        The environment of the cultures stays open.
+        """
         opened, self._opened, self._begun = self._opened, None, False
         if opened is not None:
             opened.close()
+        task = _task(self.decoding)
+        if task is not None:
+            task.close()
 
     def _wait(self, future: "Future[Outcome]") -> Outcome:
         try:
@@ -346,8 +352,7 @@ def spaces_of(encoding: Any, decoding: Any, reward: Any) -> tuple[Any, Any]:
     ConfigError
         If one is missing, or reward and task do not fit together.
     """
-    find = getattr(decoding, "get_stage", None)
-    task = None if find is None else find(GymStep)
+    task = _task(decoding)
     if task is not None and reward is not None:
         raise ConfigError("the task of GymStep has its own reward; leave reward= out")
     for owner, name in ((encoding, "input_space"), (decoding, "output_space")):
@@ -374,6 +379,11 @@ def reset_command(
     chosen = dict(options or {})
     without_clear = bool(chosen.pop("without_clear", without_clear))
     return Reset(drawn if seed is None else seed, trial, chosen, not without_clear)
+
+
+def _task(decoding: Any) -> GymStep | None:
+    stages = getattr(decoding, "stages", ())
+    return next((stage for stage in stages if isinstance(stage, GymStep)), None)
 
 
 def _declares(owner: Any, name: str) -> bool:

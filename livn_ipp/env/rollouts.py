@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from livn_ipp.env.episode import Outcome
 from livn_ipp.env.vector import CultureVectorEnv
-from livn_ipp.errors import ConfigError, SessionLost
+from livn_ipp.errors import CallError, ClusterLost, ConfigError, SessionLost
 
 __all__ = ["FailedRollout", "Rollout", "Rollouts", "collect_rollouts"]
 
@@ -316,8 +316,14 @@ def _side_by_side(
                 pool.begin(i, record.plan.seed, record.plan.options)
             errors = pool.gather(list(playing), 1)
             for i, error in errors.items():
-                book.fail(playing.pop(i), error)
-                free.append(i)
+                record = playing.pop(i)
+                if not _has_no_worker(error, record):
+                    book.fail(record, error)
+                    free.append(i)
+                elif playing or free:
+                    book.put_back(record)
+                else:
+                    raise error
             for i, outcome in pool.take(list(playing)).items():
                 record = playing[i]
                 begun = bool(record.observations)
@@ -336,6 +342,12 @@ def _side_by_side(
     return book.rollouts()
 
 
+def _has_no_worker(error: Exception, record: _Record) -> bool:
+    """Tell whether an environment's worker is gone for good."""
+    nobody = isinstance(error, (ConfigError, ClusterLost))
+    return nobody and not isinstance(error, CallError) and not record.observations
+
+
 class _Book:
     """Which episodes are still to be played, and what became of the others."""
 
@@ -352,6 +364,11 @@ class _Book:
     def close(self, record: _Record) -> None:
         """Take in an episode that is over."""
         self._episodes.append(record.done())
+
+    def put_back(self, record: _Record) -> None:
+        """Let somebody else play an episode."""
+        record.plan.attempts -= 1
+        self.waiting.appendleft(record.plan)
 
     def fail(self, record: _Record, error: Exception) -> None:
         """Play an episode again if its worker was lost, else give it up."""

@@ -1,13 +1,19 @@
 """Rollouts: the same data with and without a vector, whatever goes wrong."""
 
+from concurrent.futures import Future
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from closed_loops import LOOP, Drive, Moody, Rates, cart_pole, light
+from closed_loops import LOOP, Drive, Moody, Rates, cart_pole, light, reward
 from gymnasium.utils.env_checker import data_equivalence
 
 from livn_ipp import collect_rollouts, make_vec
-from livn_ipp.env.gymnasium import GymnasiumEnv
+from livn_ipp.env.episode import Episode
+from livn_ipp.env.gymnasium import GymnasiumEnv, spaces_of
+from livn_ipp.env.members import Turns
+from livn_ipp.env.runners import InProcess
+from livn_ipp.env.vector import CultureVectorEnv
 from livn_ipp.errors import ConfigError, SessionLost
 
 SHARED = pytest.mark.filterwarnings("ignore:.* environments share .*:RuntimeWarning")
@@ -214,6 +220,37 @@ def test_an_episode_whose_worker_is_lost_is_played_again():
     assert [failed.episode for failed in part.failed] == [1]
     assert isinstance(part.failed[0].error, SessionLost)
     assert len(part.episodes) == 2
+
+
+class Gone:
+    """Where there is no worker any more."""
+
+    def submit(self, command):
+        future = Future()
+        future.set_exception(ConfigError("all 1 workers hold sessions"))
+        return future
+
+    def drop(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_others_play_what_a_worker_that_is_not_replaced_cannot():
+    whole = collect_rollouts(Wandering(), 4, env=single())
+    episode = Episode(Drive(), Rates(), *ENDLESS.values())
+    spaces = spaces_of(Drive(), Rates(), reward)
+    there = Turns(InProcess(light(), episode))
+    with CultureVectorEnv([Turns(Gone()), there], 2, spaces) as envs:
+        part = collect_rollouts(Wandering(), 4, envs=envs)
+    assert part.digest() == whole.digest()
+    assert not part.failed
+    with (
+        CultureVectorEnv([Turns(Gone()), Turns(Gone())], 2, spaces) as envs,
+        pytest.raises(ConfigError, match="hold sessions"),
+    ):
+        collect_rollouts(Wandering(), 4, envs=envs)
 
 
 def test_wrong_use_is_told():
