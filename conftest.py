@@ -10,7 +10,10 @@ hypothesis.settings.register_profile("livn_ipp", deadline=None)
 hypothesis.settings.load_profile("livn_ipp")
 
 ROOT = Path(__file__).parent
-SIMULATES = ROOT / "livn_ipp" / "neuron"
+SIMULATES = [
+    ROOT / "livn_ipp" / "neuron",
+    ROOT / "livn_ipp" / "env" / "gymnasium.py",
+]
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -23,5 +26,5 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the examples that simulate."""
     for item in items:
-        if item.path.is_relative_to(SIMULATES):
+        if any(item.path.is_relative_to(place) for place in SIMULATES):
             item.add_marker(pytest.mark.neuron)

@@ -23,6 +23,12 @@ GROUPS = [
         "livn.env.distributed:DistributedEnv",
         "livn_ipp.env.distributed:DistributedEnv",
     ),
+    ("Gymnasium", "livn.env.gymnasium", "livn_ipp.env.gymnasium"),
+    (
+        "GymnasiumEnv",
+        "livn.env.gymnasium:GymnasiumEnv",
+        "livn_ipp.env.gymnasium:GymnasiumEnv",
+    ),
     ("Decodings", "livn.decoding", "livn_ipp.decoding"),
     ("Pipe", "livn.decoding:Pipe", "livn_ipp.decoding:Pipe"),
     ("Encodings", "livn.encoding", "livn_ipp.encoding"),

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from livn_ipp.cluster.launch import Cluster
     from livn_ipp.env import Env
     from livn_ipp.env.distributed import DistributedEnv
+    from livn_ipp.env.gymnasium import GymnasiumEnv
+    from livn_ipp.env.make import make_vec
+    from livn_ipp.env.rollouts import collect_rollouts
     from livn_ipp.env.switch import make
     from livn_ipp.io import IO, MEA, ComposedIO
     from livn_ipp.run import Run
@@ -51,6 +54,7 @@ __all__ = [
     "DistributedFallbackWarning",
     "Encoding",
     "Env",
+    "GymnasiumEnv",
     "LivnError",
     "MissingExtra",
     "ParallelSystem",
@@ -65,7 +69,9 @@ __all__ = [
     "VersionMismatch",
     "WorkerLost",
     "__version__",
+    "collect_rollouts",
     "make",
+    "make_vec",
 ]
 
 __version__ = "0.1.0"
@@ -79,11 +85,14 @@ _HOME = {
     "DistributedEnv": "livn_ipp.env.distributed",
     "Encoding": "livn_ipp.types",
     "Env": "livn_ipp.env",
+    "GymnasiumEnv": "livn_ipp.env.gymnasium",
     "ParallelSystem": "livn_ipp.system",
     "Run": "livn_ipp.run",
     "Stimulus": "livn_ipp.stimulus",
     "System": "livn_ipp.system",
     "make": "livn_ipp.env.switch",
+    "collect_rollouts": "livn_ipp.env.rollouts",
+    "make_vec": "livn_ipp.env.make",
 }
 
 

@@ -57,7 +57,17 @@ MAY_START = {
     "scipy": {"decoding", "system"},
 }
 # Libraries of the extras: only through extras.extra(), which tells what to install.
-EXTRAS = {"gymnasium", "neo", "pandas", "pyarrow", "pynwb", "hdmf", "xarray"}
+EXTRAS = {
+    "gymnasium", "hdmf", "neo", "pandas", "pyarrow", "pynwb", "stable_baselines3",
+    "xarray",
+}  # fmt: skip
+# Where their types are named for type checkers.
+TYPED = {
+    "livn_ipp.run",
+    "livn_ipp.env.gymnasium",
+    "livn_ipp.env.pool",
+    "livn_ipp.env.vector",
+}
 MAX_LINES = 600
 
 
@@ -141,7 +151,7 @@ def test_heavy_libraries_start_late_and_where_they_belong(module):
         if library in MAY_START:
             assert room(module) in MAY_START[library], f"{module} imports {library}"
             assert not found.at_load, f"{module} imports {library} when it is loaded"
-        typing = module == "livn_ipp.run" and not found.at_load
+        typing = module in TYPED and not found.at_load
         assert library not in EXTRAS or typing, f"{module}: extra({library!r}, ...)"
 
 

@@ -45,6 +45,8 @@ class LightEnv:
         The present trial.
     weights, noise : dict
         What the setters of these names were given.
+    encoding, decoding
+        Those of the latest call.
 
     Examples
     --------
@@ -73,6 +75,8 @@ class LightEnv:
         self.trial = 0
         self.weights: dict[str, float] = {}
         self.noise: dict[str, float] = {}
+        self.encoding: Any = None
+        self.decoding: Any = None
         self._records = False
 
     def init(self) -> Self:
@@ -164,6 +168,7 @@ class LightEnv:
         pace
             Seconds that each ms takes.
         """
+        self.encoding, self.decoding = encoding, decoding
         duration = getattr(decoding, "duration", _CHUNK)
         drive = inputs if encoding is None else encoding(self, duration, inputs)
         if hasattr(decoding, "setup"):
