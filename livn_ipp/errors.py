@@ -16,6 +16,7 @@ __all__ = [
     "CallTimeout",
     "ClusterLost",
     "ConfigError",
+    "JournalError",
     "LivnError",
     "MissingExtra",
     "PreflightError",
@@ -54,6 +55,10 @@ class VersionMismatch(LivnError, RuntimeError):
 
 class ClusterLost(LivnError, ConnectionError):
     """The cluster is gone: its controller or its last worker ended."""
+
+
+class JournalError(LivnError, OSError):
+    """The journal of a search cannot be read or written: damaged, or the disk full."""
 
 
 class SystemFormatError(LivnError, ValueError):

@@ -22,6 +22,7 @@ __all__ = [
     "EnvFactory",
     "Finding",
     "Observer",
+    "carry_out",
     "content_digest",
 ]
 
@@ -160,6 +161,28 @@ class Decoding(Content):
             The environment of the rank that runs the call.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement __call__")
+
+
+def carry_out(
+    env: Any, decoding: Any, inputs: Any, encoding: Any, options: dict[str, Any]
+) -> Any:
+    """Run one call on a rank's environment.
+
+    What stands in a decoding's place may run the environment on its own, by a method
+    ``carry_out(env, inputs, encoding, **options)``: the episodes of a closed loop are
+    reset so, which simulates nothing.
+
+    Examples
+    --------
+    >>> class Ask:
+    ...     def carry_out(self, env, inputs, encoding):
+    ...         return getattr(env, inputs)
+    >>> carry_out(1 + 2j, Ask(), "imag", None, {})
+    2.0
+    """
+    if hasattr(decoding, "carry_out"):
+        return decoding.carry_out(env, inputs, encoding, **options)
+    return env(decoding, inputs=inputs, encoding=encoding, **options)
 
 
 def _no_space(owner: object, name: str) -> ConfigError:

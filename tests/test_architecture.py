@@ -54,10 +54,13 @@ MAY_IMPORT = {
 MAY_START = {
     "neuron": {"neuron", "env"},
     "mpi4py": {"subworld", "neuron", "cluster", "env", "testing", "cli"},
-    "scipy": {"decoding", "system"},
+    "scipy": {"decoding", "search", "system"},
 }
 # Libraries of the extras: only through extras.extra(), which tells what to install.
-EXTRAS = {"gymnasium", "neo", "pandas", "pyarrow", "pynwb", "hdmf", "xarray"}
+EXTRAS = {
+    "cmaes", "gymnasium", "hdmf", "neat", "neo", "optuna", "pandas", "pyarrow", "pynwb",
+    "xarray",
+}  # fmt: skip
 MAX_LINES = 600
 
 

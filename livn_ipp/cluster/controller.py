@@ -287,10 +287,14 @@ class Controller(Board):
                 call.attempts.append(f"worker {index}: {reason}")
             if ran and alone and error is not None:
                 self._reject(call, error)
-            elif len(call.attempts) > self._max_retries:
+            elif len(call.attempts) > self._retries_of(call):
                 self._reject(call, outcomes.lost(call, index))
             else:
                 self._run_again(call, index)
+
+    def _retries_of(self, call: Call) -> int:
+        own = call.request.retries
+        return self._max_retries if own is None else own
 
     def _run_again(self, call: Call, worker: int) -> None:
         pin = call.pin

@@ -124,6 +124,7 @@ class CallSpec(NamedTuple):
     session: int | None = None
     step: int = 0
     stream: bool = False
+    retries: int | None = None
 
 
 class Dispatcher:
@@ -366,6 +367,7 @@ class Dispatcher:
                 call.session,
                 call.step,
                 call.stream,
+                call.retries,
             )
             for future, call in zip(futures, calls, strict=True)
         )

@@ -58,6 +58,8 @@ class Request(NamedTuple):
         The session that it is a step of and the step's number, or None and 0.
     stream
         Whether its spikes are wanted while it runs.
+    retries
+        How many times it may run again after a loss; None as for every call.
     """
 
     id: int
@@ -72,6 +74,7 @@ class Request(NamedTuple):
     session: int | None = None
     step: int = 0
     stream: bool = False
+    retries: int | None = None
 
 
 # Events

@@ -27,7 +27,7 @@ from livn_ipp.cluster.telemetry import Telemetry
 from livn_ipp.cluster.transports.messages import receive, send
 from livn_ipp.errors import ConfigError, RankFailure, ResultTooLarge
 from livn_ipp.subworld import Late, PeerFailed, Stopped, Subworld
-from livn_ipp.types import EnvFactory
+from livn_ipp.types import EnvFactory, carry_out
 
 __all__ = ["Worker", "boot", "close", "current"]
 
@@ -177,7 +177,7 @@ class Worker:
             if not goes_on:
                 self._session, self._state = call.session, (decoding, encoding)
                 self.env.clear(trial=call.trial)
-            return self.env(decoding, inputs=inputs, encoding=encoding, **options)
+            return carry_out(self.env, decoding, inputs, encoding, options)
 
         self.subworld.deadline = None if call.limit is None else began + call.limit
         outcome = self._together(run, stoppable=True)

@@ -224,16 +224,23 @@ class Settings:
                 checked = _within(name, number, parameter)
                 self._cells.setdefault(cell, {})[name] = checked
 
+    def copied(self) -> tuple[Any, ...]:
+        """Copy all that was set, for :meth:`restore`."""
+        cells = {gid: dict(values) for gid, values in self._cells.items()}
+        return dict(self._weights), dict(self._noise), cells
+
+    def restore(self, before: tuple[Any, ...]) -> None:
+        """Return to what :meth:`copied` returned."""
+        self._weights, self._noise, self._cells = before
+
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """Undo everything if something fails."""
-        before = dict(self._weights), dict(self._noise)
-        cells = {gid: dict(values) for gid, values in self._cells.items()}
+        before = self.copied()
         try:
             yield
         except ConfigError:
-            self._weights, self._noise = before
-            self._cells = cells
+            self.restore(before)
             raise
 
 
