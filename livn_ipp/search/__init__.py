@@ -15,6 +15,7 @@ Examples
 from livn_ipp.search.algorithms import CmaEs, Grid, OptunaSampler, Random, Sobol
 from livn_ipp.search.controllers import Controller, Controllers, Neat
 from livn_ipp.search.evaluate import Response
+from livn_ipp.search.join import Worker
 from livn_ipp.search.journal import read_table
 from livn_ipp.search.records import Evaluation, State
 from livn_ipp.search.report import GenerationReport
@@ -38,5 +39,6 @@ __all__ = [
     "Sobol",
     "Space",
     "State",
+    "Worker",
     "read_table",
 ]

@@ -96,10 +96,11 @@ class Journal:
 
     def write(self, evaluations: Iterable[Evaluation]) -> None:
         """Add evaluations, all or none; those that are there already are left."""
-        rows = [_row(each) for each in evaluations]
-        if rows:
-            with _told(self.path), self._database:
-                self._database.executemany(_INSERT, rows)
+        with _told(self.path):
+            rows = [_row(each) for each in evaluations]
+            if rows:
+                with self._database:
+                    self._database.executemany(_INSERT, rows)
 
     def close(self) -> None:
         """Give the file back; may be called again."""

@@ -34,6 +34,8 @@ class Real:
 
     def value(self, unit: float) -> float:
         """Return the value at a place between 0 and 1."""
+        if unit <= 0 or unit >= 1:  # the bounds themselves, without rounding
+            return self.low if unit <= 0 else self.high
         if self.log:
             low, high = math.log(self.low), math.log(self.high)
             found = math.exp(low + unit * (high - low))
