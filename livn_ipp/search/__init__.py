@@ -6,8 +6,8 @@ Examples
 >>> from livn_ipp.testing import LightEnv
 >>> count = Response(100, lambda run, candidate: abs(len(run.spike_ids) - 50))
 >>> env = LightEnv("EI1").init().record_spikes()
->>> with Search(env, {"weights.a": (0, 1)}, count, population_size=4) as search:
-...     reports = search.run(2)
+>>> search = Search(env, {"weights.a": (0, 1)}, count, population_size=4)
+>>> reports = search.run(2)
 >>> len(search.table)
 8
 """

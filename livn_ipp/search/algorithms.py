@@ -29,7 +29,9 @@ def _sequence(seed: int) -> np.random.SeedSequence:
 
 
 class _Deaf:
-    """An algorithm that does not learn."""
+    """An algorithm that does not learn, and can go on from nothing."""
+
+    learns = False
 
     def tell(
         self, candidates: Sequence[Candidate], losses: Sequence[float | None]

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from livn_ipp.errors import ConfigError, JournalError, LivnError
 from livn_ipp.search.records import Evaluation, State
@@ -68,100 +68,118 @@ class Journal:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "study.sqlite")
     >>> row = Evaluation(0, 0, 1, {"x": 0.5}, State.COMPLETE, 0.25)
-    >>> with Journal(path, {"seed": 7}) as journal:
+    >>> journal = Journal(path, {"seed": 7})
+    >>> with journal.writing():
     ...     journal.write([row])
-    >>> read_table(path) == [row]
+    >>> journal.read() == read_table(path) == [row]
     True
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(path).absolute()
+        self._database: sqlite3.Connection | None = None
         if not self.path.parent.is_dir():
             raise ConfigError(
                 f"storage={str(path)!r}: there is no directory {self.path.parent}"
             )
-        self._open = contextlib.ExitStack()
-        try:
-            self._lock()
-            self._database = self._connected()
-            self._check(settings)
-        except BaseException:
-            self.close()
-            raise
+        with self._locked(), _told(self.path), self._connected() as database:
+            database.executescript(_TABLES)
+            _check(database, settings, self.path)
 
     def read(self) -> list[Evaluation]:
         """Return all evaluations, by generation and index."""
-        with _told(self.path):
-            return _evaluations(self._database)
+        return read_table(self.path)
+
+    @contextmanager
+    def writing(self, known: int = 0) -> Iterator[None]:
+        """Be the one who may :meth:`write`.
+
+        Parameters
+        ----------
+        known
+            How many evaluations there must be.
+
+        Raises
+        ------
+        ConfigError
+            If another process writes at the moment, or has written meanwhile.
+        """
+        with self._locked(), self._connected() as database:
+            with _told(self.path):
+                ((found,),) = database.execute("SELECT count(*) FROM evaluations")
+            if found != known:
+                raise ConfigError(
+                    f"{self.path} holds {found} evaluations and this search knows of "
+                    f"{known}: another has gone on with it. Make the Search again"
+                )
+            self._database = database
+            try:
+                yield
+            finally:
+                self._database = None
 
     def write(self, evaluations: Iterable[Evaluation]) -> None:
         """Add evaluations, all or none; those that are there already are left."""
+        assert self._database is not None, "within writing() only"
         with _told(self.path):
             rows = [_row(each) for each in evaluations]
             if rows:
                 with self._database:
                     self._database.executemany(_INSERT, rows)
 
-    def close(self) -> None:
-        """Give the file back; may be called again."""
-        self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _lock(self) -> None:
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         """Keep others from writing, until this process ends in whatever way."""
-        path = self.path.with_name(f"{self.path.name}.lock")
-        with _told(path):
-            file = self._open.enter_context(path.open("w"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another search writes {self.path} at this moment; end it, or give "
-                f"this one a storage of its own"
-            ) from None
-        except OSError:  # a file system without locks
-            return
-        # While the lock is held, so that nobody locks a file that is removed then.
-        self._open.callback(path.unlink, missing_ok=True)
+        # SQLite has locks of another kind, which this one does not meet. It is closed
+        # after the database, whose locks would go with it.
+        with contextlib.ExitStack() as opened:
+            with _told(self.path):
+                file = opened.enter_context(self.path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"another search writes {self.path} at this moment; end it, or "
+                    f"give this one a storage of its own"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
 
-    def _connected(self) -> sqlite3.Connection:
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         with _told(self.path):
-            database = sqlite3.connect(
-                self.path, timeout=_PATIENCE, check_same_thread=False
-            )
-            self._open.callback(database.close)
-            # Not WAL, which network file systems cannot share between machines.
-            database.execute("PRAGMA journal_mode = DELETE")
-            database.execute("PRAGMA synchronous = EXTRA")
-            database.executescript(_TABLES)
-        return database
+            database = sqlite3.connect(self.path, timeout=_PATIENCE)
+        with contextlib.closing(database):
+            with _told(self.path):
+                # Not WAL, which network file systems cannot share between machines.
+                database.execute("PRAGMA journal_mode = DELETE")
+                database.execute("PRAGMA synchronous = EXTRA")
+            yield database
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
-        """Compare with the search that began the journal, or begin it."""
-        wanted = {name: json.dumps(value) for name, value in settings.items()}
-        wanted["format"] = json.dumps(_FORMAT)
-        with _told(self.path), self._database:
-            found = dict(self._database.execute("SELECT name, value FROM settings"))
-            if not found:
-                self._database.executemany(
-                    "INSERT INTO settings VALUES (?, ?)", wanted.items()
-                )
-                return
-        differing = [
-            f"{name}: {found.get(name, 'nothing')} there, {wanted.get(name, 'nothing')}"
-            for name in sorted(found.keys() | wanted.keys())
-            if found.get(name) != wanted.get(name)
-        ]
-        if differing:
-            raise ConfigError(
-                f"{self.path} was begun by another search ({'; '.join(differing)} "
-                f"here); give this one another storage, or its settings"
-            )
+
+def _check(
+    database: sqlite3.Connection, settings: Mapping[str, Any], path: Path
+) -> None:
+    """Compare with the search that began the journal, or begin it."""
+    wanted = {name: json.dumps(value) for name, value in settings.items()}
+    wanted["format"] = json.dumps(_FORMAT)
+    with database:
+        found = dict(database.execute("SELECT name, value FROM settings"))
+        if not found:
+            insert = "INSERT INTO settings VALUES (?, ?)"
+            database.executemany(insert, wanted.items())
+            return
+    differing = [
+        f"{name}: {found.get(name, 'nothing')} there, {wanted.get(name, 'nothing')}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"{path} was begun by another search ({'; '.join(differing)} here); give "
+            f"this one another storage, or its settings"
+        )
 
 
 def read_table(path: str | Path) -> list[Evaluation]:

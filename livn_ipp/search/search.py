@@ -280,9 +280,12 @@ class Search(Shown):
         if generation is None:
             return None
         resumed = len(generation.table)
-        self._write(generation.served())
         ran: list[Evaluation] = []
-        with contextlib.closing(self._evaluator.run(generation)) as running:
+        with (
+            self._writing(),
+            contextlib.closing(self._evaluator.run(generation)) as running,
+        ):
+            self._write(generation.served())
             for ended in running:
                 ran += [each for each, _ in ended]
                 self._take_in(generation, ended)
@@ -337,30 +340,16 @@ class Search(Shown):
                     break
         return reports
 
-    def close(self) -> None:
-        """Give the journal back; the environment is left. May be called again."""
-        if self._journal is not None:
-            self._journal.close()
-
-    def shutdown(self) -> None:
-        """End the search, as :meth:`close` does."""
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # Inside
 
     def _resume(self, storage: str | Path, settings: Mapping[str, Any]) -> None:
         self._journal = Journal(storage, settings)
-        try:
-            self._study.resume(self._journal.read())
-        except BaseException:
-            self._journal.close()
-            raise
+        self._study.resume(self._journal.read())
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        if self._journal is None:
+            return contextlib.nullcontext()
+        return self._journal.writing(len(self.table))
 
     def _take_in(self, generation: Generation, ended: list[Ended]) -> None:
         """Record what ended; the disk has it before anything else is done."""

@@ -110,7 +110,8 @@ class Study:
             raise ConfigError("the generation is not done; evaluate the rest of it")
         table = generation.table
         losses = [self._loss(each) for each in table]
-        if all(loss is None for loss in losses):
+        learns = getattr(self._algorithm, "learns", True)
+        if learns and all(loss is None for loss in losses):
             raise ConfigError(
                 f"none of the {len(table)} evaluations of generation "
                 f"{generation.number} has a value, so the search cannot go on. The "

@@ -57,7 +57,7 @@ def test_what_learns_finds_more_than_chance(name):
 
 
 def test_cmaes_converges():
-    space = Space({name: (0.0, 1.0) for name in "abc"})
+    space = Space(dict.fromkeys("abc", (0.0, 1.0)))
     distance = lambda c: sum((value - 0.8) ** 2 for value in c.values())
     _, best = course(CmaEs, 40, 10, space=space, loss=distance)
     assert best[-1] < 1e-6

@@ -171,7 +171,7 @@ def test_algorithms_hear_losses(direction, penalty, losses):
 def test_nothing_to_go_on_from_is_an_error():
     study = Study(Fixed([[7]]), 5)
     work(study.begin(), random.Random(0))
-    with pytest.raises(ConfigError, match="none of the 1 evaluations.*ValueError: 7"):
+    with pytest.raises(ConfigError, match=r"none of the 1 .*ValueError: 7"):
         study.end()
 
 
@@ -217,7 +217,9 @@ def test_the_best_is_the_first_of_equals_and_never_one_without_value():
     jobs = Generation(0, [{"x": n} for n in range(4)], 5, {}).jobs
     table = [
         jobs[0].ended(State.FAILED),
-        *(j.ended(State.COMPLETE, value=v) for j, v in zip(jobs[1:], (2.0, 1.0, 1.0))),
+        jobs[1].ended(State.COMPLETE, value=2.0),
+        jobs[2].ended(State.COMPLETE, value=1.0),
+        jobs[3].ended(State.COMPLETE, value=1.0),
     ]
     assert best_of(table, "minimize").index == 2
     assert best_of(table, "maximize").index == 1

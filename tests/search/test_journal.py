@@ -1,6 +1,6 @@
 """The journal: what was written is read back, whatever happens to the file."""
 
-import os
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -39,22 +39,31 @@ tables = st.lists(evaluations, max_size=8, unique_by=lambda each: each.place)
 ROW = Evaluation(0, 0, 1, {"x": 0.5}, State.COMPLETE, 0.25)
 
 
+@contextlib.contextmanager
+def begun(path, known=0, settings=SETTINGS):
+    journal = Journal(path, settings)
+    with journal.writing(known):
+        yield journal
+
+
 @given(tables)
 def test_what_was_written_is_read_back(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("journal") / "study.sqlite"
     ordered = sorted(table, key=lambda each: each.place)
-    with Journal(path, SETTINGS) as journal:
+    journal = Journal(path, SETTINGS)
+    with journal.writing():
         journal.write(table[:3])
         journal.write(table[3:])
         assert journal.read() == ordered
     assert read_table(path) == ordered
-    with Journal(path, SETTINGS) as journal:
-        assert journal.read() == ordered
     assert [file.name for file in path.parent.iterdir()] == ["study.sqlite"]
+    again = Journal(path, SETTINGS)
+    with again.writing(len(table)):
+        assert again.read() == ordered
 
 
 def test_what_is_there_is_not_written_again(tmp_path):
-    with Journal(tmp_path / "study.sqlite", SETTINGS) as journal:
+    with begun(tmp_path / "study.sqlite") as journal:
         journal.write([ROW])
         journal.write([replace(ROW, value=9.0), replace(ROW, index=1)])
         assert [each.value for each in journal.read()] == [0.25, 0.25]
@@ -62,7 +71,7 @@ def test_what_is_there_is_not_written_again(tmp_path):
 
 def test_rows_are_written_all_or_none(tmp_path):
     path = tmp_path / "study.sqlite"
-    with Journal(path, SETTINGS) as journal:
+    with begun(path) as journal:
         with pytest.raises(JournalError):
             journal.write([ROW, replace(ROW, index=1, candidate={1, 2})])
         with pytest.raises(JournalError):
@@ -81,22 +90,28 @@ def test_rows_are_written_all_or_none(tmp_path):
 )
 def test_a_journal_of_another_search_is_refused(tmp_path, other, told):
     path = tmp_path / "study.sqlite"
-    with Journal(path, SETTINGS) as journal:
+    with begun(path) as journal:
         journal.write([ROW])
     with pytest.raises(ConfigError, match=told):
         Journal(path, SETTINGS | other)
     assert read_table(path) == [ROW]
-    assert not path.with_name("study.sqlite.lock").exists()
 
 
 def test_one_writes_at_a_time_and_others_read(tmp_path):
     path = tmp_path / "study.sqlite"
-    with Journal(path, SETTINGS) as journal:
+    with begun(path) as journal:
         with pytest.raises(ConfigError, match="another search writes"):
             Journal(path, SETTINGS)
         journal.write([ROW])
         assert read_table(path) == [ROW]
-    Journal(path, SETTINGS).close()
+    other = Journal(path, SETTINGS)
+    with other.writing(1):
+        other.write([replace(ROW, index=1)])
+    with (
+        pytest.raises(ConfigError, match=r"2 evaluations .* knows of 1"),
+        journal.writing(1),
+    ):
+        raise AssertionError
 
 
 def test_no_journal_is_told_with_its_path(tmp_path):
@@ -113,7 +128,7 @@ def test_no_journal_is_told_with_its_path(tmp_path):
 
 def test_a_full_disk_is_told_and_leaves_what_was_written(tmp_path):
     path = tmp_path / "study.sqlite"
-    with Journal(path, SETTINGS) as journal:
+    with begun(path) as journal:
         journal.write([ROW])
         pages = journal._database.execute("PRAGMA page_count").fetchone()[0]
         journal._database.execute(f"PRAGMA max_page_count = {pages}")
@@ -129,9 +144,12 @@ DIES = """
     from livn_ipp.search.journal import Journal
 
     journal = Journal(sys.argv[1], {"seed": 7})
+    writing = journal.writing()
+    writing.__enter__()
     row = Evaluation(0, 0, 1, {"x": 0.5}, State.COMPLETE, 0.25)
     journal.write([row])
-    rows = [Evaluation(0, n, 1, {"x": "y" * 4000}, State.COMPLETE) for n in range(1, 99)]
+    long = {"x": "y" * 4000}
+    rows = [Evaluation(0, n, 1, long, State.COMPLETE) for n in range(1, 99)]
 
     def torn():
         yield from rows[:-1]
@@ -153,7 +171,7 @@ def test_a_record_that_was_torn_in_two_is_as_if_it_never_was(tmp_path):
     torn = path.with_name("study.sqlite-journal")
     assert torn.stat().st_size > 0
     before = path.stat().st_size
-    with Journal(path, {"seed": 7}) as journal:
+    with begun(path, 1, {"seed": 7}) as journal:
         assert journal.read() == [ROW]
         journal.write([replace(ROW, index=1)])
     assert len(read_table(path)) == 2
@@ -163,10 +181,9 @@ def test_a_record_that_was_torn_in_two_is_as_if_it_never_was(tmp_path):
 
 def test_it_is_a_table_that_sqlite_can_ask(tmp_path):
     path = tmp_path / "study.sqlite"
-    with Journal(path, SETTINGS) as journal:
+    with begun(path) as journal:
         journal.write([ROW])
     with sqlite3.connect(path) as database:
         (row,) = database.execute("SELECT value, candidate FROM evaluations")
     database.close()
     assert row == (0.25, '{"x": 0.5}')
-    assert os.stat(path).st_size > 0
