@@ -60,7 +60,7 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "weight_mutate_rate": 0.8,
         "weight_replace_rate": 0.1,
     },
-    "DefaultSpeciesSet": {"compatibility_threshold": 3.0},
+    "DefaultSpeciesSet": {"compatibility_threshold": 5.0},
     "DefaultStagnation": {
         "species_fitness_func": "max",
         "max_stagnation": 20,

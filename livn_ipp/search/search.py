@@ -381,7 +381,7 @@ class Search(Shown):
         table = self.table
         best = self.best
         failed = sum(not each.complete for each in table)
-        where = "no storage" if self._journal is None else str(self._journal.path)
+        where = "no storage" if self._journal is None else self._journal.path.name
         facts = [
             ("algorithm", f"{self._told}, {self.population_size} per generation"),
             ("evaluations", f"{len(table)} in {self.generations} generations"),
