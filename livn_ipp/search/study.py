@@ -26,7 +26,8 @@ class Algorithm(Protocol):
     """What proposes candidates; any object with these two methods.
 
     It may have a method ``phenotype(candidate)`` too, which makes what the objective is
-    given from a candidate.
+    given from a candidate; and an attribute ``learns = False`` if it can go on from a
+    generation that has no value at all.
     """
 
     def ask(self) -> Sequence[Candidate]:

@@ -94,12 +94,12 @@ OVER_A_CLUSTER = """
     with DistributedEnv("EI1", backend=LightEnv, num_workers=2) as env:
         found = study(env.record_spikes(), STORAGE)
         print("begun", flush=True)
-        found.run(3)
+        found.run(int(sys.argv[4]))
         print(found.digest(), flush=True)
 """
 CALM = """
     found = study(LightEnv("EI1").init().record_spikes(), None)
-    found.run(3)
+    found.run(int(sys.argv[4]))
     print(found.digest())
 """
 
@@ -112,8 +112,9 @@ def test_a_search_over_a_cluster_that_is_killed_goes_on_with_another(
 ):
     """F24: LIVN_IPP_FAULTS_SEARCH_KILLS=20 kills it as often as the one above."""
     storage = tmp_path / "study.sqlite"
-    arguments = ["cmaes", str(storage), "0.02"]
-    calm = run(case, STUDY + CALM, ["cmaes", "none", "0"]).strip()
+    generations = CLUSTER_KILLS + 1
+    arguments = ["cmaes", str(storage), "0.02", str(generations)]
+    calm = run(case, STUDY + CALM, ["cmaes", "", "0", str(generations)]).strip()
     chance = random.Random(SEED)
     kills, known = 0, 0
     began = time.monotonic()
@@ -130,7 +131,7 @@ def test_a_search_over_a_cluster_that_is_killed_goes_on_with_another(
     assert last.split() == ["begun", calm]
     table = read_table(storage)
     assert table_digest(table) == calm
-    assert len({each.place for each in table}) == len(table) == 30
+    assert len({each.place for each in table}) == len(table) == 10 * generations
     assert kills > 0
     assert not case.left(60)
     record("F24", cluster_took=time.monotonic() - began)
