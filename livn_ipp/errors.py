@@ -17,6 +17,7 @@ __all__ = [
     "ClusterLost",
     "ConfigError",
     "DistributedFallbackWarning",
+    "JournalError",
     "LivnError",
     "MissingExtra",
     "PreflightError",
@@ -59,6 +60,10 @@ class VersionMismatch(LivnError, RuntimeError):
 
 class ClusterLost(LivnError, ConnectionError):
     """The cluster is gone: its controller or its last worker ended."""
+
+
+class JournalError(LivnError, OSError):
+    """The journal of a search cannot be read or written: damaged, or the disk full."""
 
 
 class SystemFormatError(LivnError, ValueError):

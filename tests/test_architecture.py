@@ -54,12 +54,12 @@ MAY_IMPORT = {
 MAY_START = {
     "neuron": {"neuron", "env"},
     "mpi4py": {"subworld", "neuron", "cluster", "env", "testing", "cli"},
-    "scipy": {"decoding", "system"},
+    "scipy": {"decoding", "search", "system"},
 }
 # Libraries of the extras: only through extras.extra(), which tells what to install.
 EXTRAS = {
-    "gymnasium", "hdmf", "neo", "pandas", "pyarrow", "pynwb", "stable_baselines3",
-    "xarray",
+    "cmaes", "gymnasium", "hdmf", "neat", "neo", "optuna", "pandas", "pyarrow", "pynwb",
+    "stable_baselines3", "xarray",
 }  # fmt: skip
 # Where their types are named for type checkers.
 TYPED = {

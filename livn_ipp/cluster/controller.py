@@ -271,10 +271,14 @@ class Controller(Sessions):
                 call.attempts.append(f"worker {index}: {reason}")
             if ran and alone and error is not None:
                 self._reject(call, error)
-            elif len(call.attempts) > self._max_retries:
+            elif len(call.attempts) > self._retries_of(call):
                 self._lose_for_good(call, index)
             else:
                 self._run_again(call, index)
+
+    def _retries_of(self, call: Call) -> int:
+        own = call.request.retries
+        return self._max_retries if own is None else own
 
     def _lose_for_good(self, call: Call, index: int) -> None:
         session = call.request.session

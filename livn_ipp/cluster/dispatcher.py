@@ -131,6 +131,7 @@ class CallSpec(NamedTuple):
     step: int = 0
     stream: bool = False
     simulation: int = 0
+    retries: int | None = None
 
 
 class Dispatcher:
@@ -409,6 +410,7 @@ class Dispatcher:
                 call.step,
                 call.stream,
                 call.simulation,
+                call.retries,
             )
             for future, call in zip(futures, calls, strict=True)
         )

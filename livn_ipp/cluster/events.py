@@ -64,6 +64,8 @@ class Request(NamedTuple):
     simulation
         Which of the session's simulations it belongs to; the first step of each that
         runs begins it.
+    retries
+        How many times it may run again after a loss; None as for every call.
     """
 
     id: int
@@ -79,6 +81,7 @@ class Request(NamedTuple):
     step: int = 0
     stream: bool = False
     simulation: int = 0
+    retries: int | None = None
 
 
 # Events

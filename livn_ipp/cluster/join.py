@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -114,10 +114,16 @@ class JoinedWorld:
         The cluster file, if there is one.
     num_ranks
         Ranks of the world.
+    variables
+        Further environment variables of its ranks.
     """
 
     def __init__(
-        self, connection: dict[str, Any], file: ClusterFile | None, num_ranks: int
+        self,
+        connection: dict[str, Any],
+        file: ClusterFile | None,
+        num_ranks: int,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._connection = connection
         self._place = place = _place(file)
@@ -128,6 +134,7 @@ class JoinedWorld:
         environment["IPP_CONNECTION_INFO"] = json.dumps(connection)
         environment["IPP_PROFILE_DIR"] = str(place.log.parents[1])
         environment[REFUSAL] = str(place.refusal)
+        environment.update(variables or {})
         if file is not None:
             environment["IPP_CLUSTER_ID"] = file.cluster_id
         # Ends the world if this process is killed.
@@ -187,6 +194,7 @@ def join(
     num_ranks: int | None = None,
     wait: float | None = None,
     tell: Callable[[str], None] = print,
+    variables: Mapping[str, str] | None = None,
 ) -> int:
     """Join a cluster with one world of this machine, until one of them ends.
 
@@ -200,6 +208,8 @@ def join(
         Seconds to wait for the cluster; None for ever.
     tell
         Is told in words how it goes.
+    variables
+        Further environment variables of its ranks.
 
     Returns
     -------
@@ -224,7 +234,7 @@ def join(
         check_software(file)
     ranks = _checked_ranks(num_ranks, file)
     require(ranks)
-    world = JoinedWorld(connection, file, ranks)
+    world = JoinedWorld(connection, file, ranks, variables)
     try:
         tell(f"world {world.name} joins with {ranks} ranks; Ctrl-C ends it")
         code = world.serve()

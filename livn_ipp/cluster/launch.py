@@ -16,7 +16,7 @@ from livn_ipp.cluster.arrivals import Arrivals
 from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
 from livn_ipp.cluster.launchers import launcher as choose_launcher
-from livn_ipp.cluster.owned import OwnedProcesses, PortTaken
+from livn_ipp.cluster.owned import Heartbeat, OwnedProcesses, PortTaken
 from livn_ipp.cluster.probe import software
 from livn_ipp.cluster.profile import (
     checked_id,
@@ -82,6 +82,11 @@ class Cluster(Worlds):
         Where to write the cluster file, which tells other processes how to find, join
         or end the cluster; by default in the profile's directory. It holds keys, so
         only its owner can read it, and goes with the cluster.
+    heartbeat_interval
+        Seconds between looks whether a rank still answers.
+    heartbeat_timeout
+        Seconds without an answer after which it counts as lost. A rank whose process
+        ends is noticed at once in any case.
 
     Examples
     --------
@@ -106,7 +111,10 @@ class Cluster(Worlds):
         min_workers: int | None = None,
         detach: bool = False,
         file: str | Path | None = None,
+        heartbeat_interval: float = 1.0,
+        heartbeat_timeout: float = 5.0,
     ) -> None:
+        self._heartbeat = Heartbeat(heartbeat_interval, heartbeat_timeout)
         self._launcher = choose_launcher(launcher, mpi_args, launcher_options)
         if num_workers is None and launcher != "mpi":
             raise ConfigError(
@@ -346,6 +354,7 @@ class Cluster(Worlds):
             lease=not self._detach,
             interface=self._interface or self._launcher.address,
             files=(self.file, self.journal),
+            heartbeat=self._heartbeat,
         )
         if not self._detach:
             self._finalizer = weakref.finalize(self, self._processes.end)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +19,62 @@ from livn_ipp.cluster.environment import engine_environment, one_host
 from livn_ipp.cluster.found import FoundWorld
 from livn_ipp.cluster.launchers import Launcher, WorldProcess
 from livn_ipp.cluster.lease import Lease
+from livn_ipp.cluster.limits import check_limit
 from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
 from livn_ipp.cluster.profile import connection_file
 from livn_ipp.cluster.security import LOOPBACK, is_loopback
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
-__all__ = ["OwnedProcesses", "PortTaken"]
+__all__ = ["Heartbeat", "OwnedProcesses", "PortTaken"]
 
 _CONTROLLER_ARGUMENTS = (
     "--IPController.enable_curve=True",  # encrypted; only who has the file gets in
     "--nodb",  # the default one keeps a copy of every message
-    "--HeartMonitor.period=1000",  # ms; with 5 misses, a frozen rank shows in 6 s
-    "--HeartMonitor.max_heartmonitor_misses=5",
 )
 
 _TAKEN = re.compile(r"Address already in use.*")
 _GRACE = 3.0  # s, between asking and forcing
 _RECENT = 1 << 16  # bytes
 _FORCED_GRACE = 0.3  # s, in which nannies tell the hub
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """How a rank is noticed that does nothing any more, as when it is frozen.
+
+    Attributes
+    ----------
+    interval
+        Seconds between looks.
+    timeout
+        Seconds without an answer after which it is lost.
+    """
+
+    interval: float = 1.0
+    timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_limit("heartbeat_interval", self.interval, optional=False)
+        check_limit("heartbeat_timeout", self.timeout, optional=False)
+        if self.timeout < self.interval:
+            raise ConfigError(
+                f"heartbeat_timeout={self.timeout!r} is less than "
+                f"heartbeat_interval={self.interval!r}; it must be at least as long"
+            )
+
+    def arguments(self) -> tuple[str, ...]:
+        """Say it to a controller.
+
+        Examples
+        --------
+        >>> Heartbeat(0.5, 2).arguments()[1]
+        '--HeartMonitor.max_heartmonitor_misses=4'
+        """
+        misses = math.ceil(self.timeout / self.interval)
+        return (
+            f"--HeartMonitor.period={max(1, round(1000 * self.interval))}",  # ms
+            f"--HeartMonitor.max_heartmonitor_misses={misses}",
+        )
 
 
 class PortTaken(PreflightError):
@@ -60,6 +100,8 @@ class OwnedProcesses:
         Further files to remove at the end.
     marks
         Those of a cluster that another process started.
+    heartbeat
+        How ranks are noticed that do nothing any more.
     """
 
     def __init__(
@@ -72,12 +114,14 @@ class OwnedProcesses:
         interface: str = LOOPBACK,
         files: Sequence[Path] = (),
         marks: Mapping[str, str] | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self.cluster_id = cluster_id
         self.profile_dir = profile_dir
         self.marks = dict(marks or {CLUSTER: f"{cluster_id}/{uuid.uuid4().hex}"})
         self._launcher = launcher
         self._interface = interface
+        self._heartbeat = heartbeat or Heartbeat()
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._end_lock = threading.Lock()
@@ -128,6 +172,7 @@ class OwnedProcesses:
             f"--cluster-id={self.cluster_id}",
             f"--ip={self._interface}",
             *_CONTROLLER_ARGUMENTS,
+            *self._heartbeat.arguments(),
         ]
         environment = engine_environment(os.environ, self.marks)
         # Signs messages as well, which ipyparallel leaves to CURVE by default.

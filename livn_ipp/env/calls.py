@@ -112,6 +112,7 @@ class Calls(ABC):
         worker: int | None = None,
         priority: int = 0,
         stream: bool = False,
+        max_retries: int | None = None,
         **options: Any,
     ) -> CallFuture:
         """Submit one call and return at once.
@@ -126,6 +127,9 @@ class Calls(ABC):
             Higher runs first.
         stream
             Whether the spikes arrive while it runs, as the handle's ``partial``.
+        max_retries
+            How many times it runs again after its worker was lost; by default as many
+            as the environment's limits say.
 
         Returns
         -------
@@ -142,6 +146,7 @@ class Calls(ABC):
             worker=worker,
             priority=priority,
             stream=stream,
+            max_retries=max_retries,
         )
         return future
 
@@ -365,9 +370,11 @@ class Calls(ABC):
         worker: int | None = None,
         priority: int = 0,
         stream: bool = False,
+        max_retries: int | None = None,
     ) -> list[CallFuture]:
         dispatcher = self._live()
         check_limit("timeout", timeout)
+        check_limit("max_retries", max_retries)
         decoding = _whole(decoding)
         content = wire.dumps((decoding, encoding), snapshot=True)
         state = getattr(decoding, "state", None)
@@ -386,6 +393,7 @@ class Calls(ABC):
                 worker,
                 timeout,
                 stream=stream,
+                retries=max_retries,
             )
             for value in packed
         ]

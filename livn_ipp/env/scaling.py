@@ -44,6 +44,11 @@ class Scaling(ABC):
         self._engines().wait_for_workers(num_workers, timeout)
         return self
 
+    @property
+    def num_workers(self) -> int:
+        """Workers that are ready at this moment."""
+        return len(self._live().workers)
+
     def ranks(self) -> dict[int, tuple[Rank, ...]]:
         """Tell which processes each worker is made of now.
 

@@ -2,7 +2,8 @@
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from livn_ipp.errors import ConfigError
@@ -163,6 +164,26 @@ class Configurable(Recordings, Plastic):
         if electrodes:
             self._electrodes.io.set_params(electrodes)
         return self._apply()
+
+    @contextmanager
+    def settings_kept(self) -> Iterator[Self]:
+        """Return to the present weights, background, cells and electrodes at the end.
+
+        Examples
+        --------
+        >>> from livn_ipp.env import Env
+        >>> env = Env("EI1")
+        >>> with env.settings_kept():
+        ...     env.set_noise({"EXC-std_e": 4e-4}).run(100)  # doctest: +SKIP
+        """
+        before, electrodes = self._settings.copied(), dict(self._electrodes.params)
+        try:
+            yield self
+        finally:
+            self._settings.restore(before)
+            if self._electrodes.params != electrodes:
+                self._electrodes.io.set_params(electrodes)
+            self._apply()
 
     def admissible_params(self) -> dict[str, list[str]]:
         """Return the names that :meth:`set_params` takes.

@@ -224,16 +224,35 @@ class Settings:
                 checked = _within(name, number, parameter)
                 self._cells.setdefault(cell, {})[name] = checked
 
+    def copied(self) -> tuple[Any, ...]:
+        """Copy all that was set, for :meth:`restore`."""
+        cells = {gid: dict(values) for gid, values in self._cells.items()}
+        return dict(self._weights), dict(self._noise), cells
+
+    def restore(self, before: tuple[Any, ...]) -> None:
+        """Return to what :meth:`copied` returned.
+
+        What was set on cells since then is set to its default, for those cells that
+        have it already.
+        """
+        since = self._cells
+        self._weights, self._noise, self._cells = before
+        if since:
+            population_of = dict(zip(self._gids, self._population_of, strict=True))
+            for gid in since.keys() & population_of.keys():
+                values = since[gid]
+                defaults = self.parameters[population_of[gid]]
+                own = {name: defaults[name].default for name in values}
+                self._cells[gid] = own | self._cells.get(gid, {})
+
     @contextmanager
     def _whole(self) -> Iterator[None]:
         """Undo everything if something fails."""
-        before = dict(self._weights), dict(self._noise)
-        cells = {gid: dict(values) for gid, values in self._cells.items()}
+        before = self.copied()
         try:
             yield
         except ConfigError:
-            self._weights, self._noise = before
-            self._cells = cells
+            self._weights, self._noise, self._cells = before
             raise
 
 

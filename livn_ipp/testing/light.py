@@ -1,6 +1,8 @@
 """LightEnv: an environment without a simulator, for tests of all that is around it."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 import numpy as np
@@ -113,6 +115,15 @@ class LightEnv:
         """Remember noise."""
         self.noise |= noise
         return self
+
+    @contextmanager
+    def settings_kept(self) -> Iterator[Self]:
+        """Return to the present weights and noise at the end."""
+        before = dict(self.weights), dict(self.noise)
+        try:
+            yield self
+        finally:
+            self.weights, self.noise = before
 
     def run(self, duration: float, drive: Any = None, *, pace: float = 0.0) -> Run:
         """Go on for a while.

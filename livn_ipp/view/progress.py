@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol, Self, TextIO
 
 from livn_ipp.view import html, words
 
-__all__ = ["Call", "Progress", "Tally", "painter"]
+__all__ = ["Call", "Progress", "Tally", "in_notebook", "painter"]
 
 _DELAY: Final = 1.0  # s that a caller may wait without a bar
 _INTERVAL: Final = 0.2
@@ -196,15 +196,24 @@ def painter() -> _Painter | None:
     None under pytest, and so in notebooks that nbval runs; with LIVN_IPP_PROGRESS=0;
     and where standard error is no terminal.
     """
-    wanted = os.environ.get("LIVN_IPP_PROGRESS", "").lower() not in _OFF
-    if not wanted or "PYTEST_VERSION" in os.environ:
+    if not _wanted():
         return None
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if getattr(shell, "kernel", None) is not None:
+    if in_notebook():
         return _InNotebook()
     if sys.stderr is not None and sys.stderr.isatty():
         return _InTerminal(sys.stderr)
     return None
+
+
+def in_notebook() -> bool:
+    """Tell whether what changes may be shown in the output of a notebook's cell."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return _wanted() and getattr(shell, "kernel", None) is not None
+
+
+def _wanted() -> bool:
+    wanted = os.environ.get("LIVN_IPP_PROGRESS", "").lower() not in _OFF
+    return wanted and "PYTEST_VERSION" not in os.environ
 
 
 class _InTerminal:

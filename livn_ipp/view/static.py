@@ -7,6 +7,7 @@ from livn_ipp.io import IO
 from livn_ipp.run import Run
 from livn_ipp.system import System
 from livn_ipp.view import html
+from livn_ipp.view.fitness import Fitness, fitness_picture
 from livn_ipp.view.palette import GREY, colour
 from livn_ipp.view.plan import culture_picture
 from livn_ipp.view.svg import Picture
@@ -43,13 +44,15 @@ def card_html(card: Card) -> str:
 
 
 def picture_of(thing: Any) -> Picture | None:
-    """Draw a system, an electrode array or a run; a picture is drawn already."""
+    """Draw a system, electrode array, run or search; a picture is drawn already."""
     if isinstance(thing, Picture):
         return thing
     if isinstance(thing, System):
         return culture_picture(thing, thing.default_io(), ink=GREY)
     if isinstance(thing, Run):
         return run_picture(thing, ink=GREY)
+    if isinstance(thing, Fitness):
+        return fitness_picture(thing, ink=GREY)
     if isinstance(thing, IO):
         return culture_picture(None, thing, ink=GREY, width=240)
     return None

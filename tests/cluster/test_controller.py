@@ -552,6 +552,18 @@ def test_a_poison_call_ends_as_worker_lost_with_its_history() -> None:
     assert controller.workers
 
 
+def test_a_call_may_bring_its_own_number_of_retries() -> None:
+    for retries in (0, 1, 5):
+        controller = joined(9)
+        poison = request(1, retries=retries)
+        out = controller.handle(c.CallsSubmitted((poison,), NOTHING))
+        for _ in range(retries + 1):
+            (send,) = sends(out)
+            out = controller.handle(c.WorkerGone(send.worker, "segmentation fault"))
+        (reject,) = [i for i in out if isinstance(i, c.Reject)]
+        assert str(reject.error).count("segmentation fault") == retries + 1
+
+
 def test_the_last_worker_s_loss_ends_everything() -> None:
     controller = joined(1)
     controller.handle(c.CallsSubmitted((request(1), request(2)), NOTHING))

@@ -119,3 +119,25 @@ def test_unknown_parameters_of_a_group_warn_unless_strict(env, monkeypatch):
         env.apply_default_params()
     key = env._settings.keys["EXC_EXC-dend-AMPA-weight"]
     assert env._settings.weights()[key] == 2e-3
+
+
+def test_settings_are_as_they_were_after_a_while(env):
+    env.init().record_spikes()
+    env.set_params({"cells-EXC:gna": 27.0, "noise-std_e": 4e-4})
+    before = env.clear(trial=3).run(100).digest(), dict(env.io.params)
+    meanwhile = {
+        "cells-EXC:gna": 20.0,
+        "cells-EXC:gk": 12.0,
+        "noise-std_e": 8e-4,
+        "io-volume_conductor-recording_gain": 3.0,
+        "EXC_EXC-dend-AMPA-weight": 4e-3,
+    }
+    with env.settings_kept() as same:
+        assert same is env
+        env.set_params(meanwhile)
+        assert env.clear(trial=3).run(100).digest() != before[0]
+        assert env.io.params != before[1]
+    assert (env.clear(trial=3).run(100).digest(), env.io.params) == before
+    with pytest.raises(ConfigError, match="gna"), env.settings_kept():
+        env.set_params(meanwhile).set_params({"cells-EXC:gna": -1})
+    assert (env.clear(trial=3).run(100).digest(), env.io.params) == before

@@ -106,3 +106,22 @@ def test_unknown_names_never_pass(name):
     if name.rpartition("-")[2] not in NOISE_NAMES:
         with pytest.raises(ConfigError):
             settings.set_noise({name: 0.0})
+
+
+def test_what_was_set_meanwhile_goes_back_to_what_it_was(settings):
+    gid = SYSTEM.gids.tolist()[0]
+    defaults = settings.cell(gid, "EXC")
+    settings.set_cells({"EXC:gna": 27.0})
+    settings.set_weights({AMPA: 2e-3})
+    before, copied = settings.cell(gid, "EXC"), settings.copied()
+    settings.set_cells({"EXC:gna": 25.0, "gk": 14.0})
+    settings.set_weights({AMPA: 5e-3})
+    settings.set_noise({"EXC-std_e": 1e-3})
+    settings.restore(copied)
+    assert settings.cell(gid, "EXC") == before != defaults
+    assert weight(settings, AMPA) == pytest.approx(2e-3)
+    assert (
+        settings.noise()["EXC"]["std_e"] == PinskyRinzel().default_noise("EXC")["std_e"]
+    )
+    # A cell that was built keeps what it was assigned until it is told otherwise.
+    assert settings.cells()[gid]["gk"] == defaults["gk"]
