@@ -25,15 +25,15 @@ INTERVAL: Final = 0.2
 LONGEST_INTERVAL: Final = 1.0
 """Seconds between them where they are slow, as on a machine with too much to do."""
 _SHARE: Final = 0.01
-"""Of the time of a run that publications may take."""
+"""Of the time of a run that publications may take, and once more for its ends."""
 MOST_SPIKES: Final = 20_000
 """In one publication for views."""
 
 _log = logging.getLogger(__name__)
 
 _Spikes = tuple[NDArray[np.uint32], NDArray[np.float64]]
-_Part = tuple[int, int, _Spikes]
-"""Of one rank: resident bytes, number of new spikes, and the spikes."""
+_Part = tuple[int, int, _Spikes, NDArray[np.float64] | None]
+"""Of one rank: resident bytes, number of new spikes, these, share in potentials."""
 
 
 class Telemetry:
@@ -70,6 +70,9 @@ class Telemetry:
         self._began = 0.0
         self._published = -math.inf
         self._interval = INTERVAL
+        self._fair = 0.0  # s between collections that take no more than their share
+        self._closed = -math.inf  # when an end was last collected
+        self._closing: wire.Progress | None = None  # word of the end of the course
         self._last_words: list[wire.Progress] = []
 
     # The worker's side
@@ -83,9 +86,16 @@ class Telemetry:
             self._publish(self._progress(call))
 
     def end(self, *, late: bool = False) -> None:
-        """Speak of no call; keep the last word on it if it was streamed or is late."""
+        """Speak of no call; keep the last word on it, if there is something to say.
+
+        There is if it was streamed or is late, or if views are told of its end.
+        """
         call, self._call = self._call, None
-        if call is None or self.publish is None or not (call.stream or late):
+        closing, self._closing = self._closing, None
+        if call is None or self.publish is None:
+            return
+        if not (call.stream or late):
+            self._last_words += [closing] if closing else []
             return
         word = self._progress(call)
         if call.stream and self._streamed:
@@ -106,9 +116,13 @@ class Telemetry:
         if self.publish is None or call is None:
             return False
         self._follow(course)
-        if call.stream and time >= course.end:
-            return True
-        return self._clock() - self._published >= self._interval
+        now = self._clock()
+        if time >= course.end:
+            # What short calls do would be told by nothing else.
+            affordable = now - self._closed >= self._fair
+            if call.stream or (self.spikes and affordable):
+                return True
+        return now - self._published >= self._interval
 
     def collect(self, time: float, course: Course) -> None:
         """Gather what is new from all ranks and publish it. Collective."""
@@ -122,8 +136,12 @@ class Telemetry:
             # Also if this rank fails: the others learn it at their next vote.
             parts = [part] if mpi is None else mpi.gather(part)
         if parts is not None and self._call is not None:
-            self._publish_parts(self._call, [part for part in parts if part])
-        self._learn_cost(self._clock() - began)
+            word = self._word(self._call, [part for part in parts if part])
+            if time >= course.end and not self._call.stream:
+                self._closing, self._closed = word, began  # it goes with the answer
+            else:
+                self._publish(word)
+        self._learn_cost(began)
 
     def report(self, time: float) -> None:
         """Publish the biological time (ms) if that is due, from the leader alone."""
@@ -146,10 +164,15 @@ class Telemetry:
     def _follow(self, course: Course) -> None:
         if course is not self._course:
             self._course, self._streamed, self._count = course, [], 0
+            closing, self._closing = self._closing, None
+            if closing is not None:
+                self._publish(closing)
 
-    def _learn_cost(self, seconds: float) -> None:
-        fair = min(max(seconds / _SHARE, INTERVAL), LONGEST_INTERVAL)
-        self._interval = 0.7 * self._interval + 0.3 * fair
+    def _learn_cost(self, began: float) -> None:
+        fair = (self._clock() - began) / _SHARE
+        self._fair = 0.7 * self._fair + 0.3 * fair
+        bounded = min(max(fair, INTERVAL), LONGEST_INTERVAL)
+        self._interval = 0.7 * self._interval + 0.3 * bounded
 
     def _part(self, course: Course) -> _Part:
         spikes = course.news()
@@ -157,21 +180,22 @@ class Telemetry:
         if self._call is None or not self._call.stream:
             every = math.ceil(count * self._subworld.size / MOST_SPIKES) or 1
             spikes = spikes[0][::every], spikes[1][::every]
-        return self._process.memory_info().rss, count, spikes
+        potential = None if course.potential is None else course.potential()
+        return self._process.memory_info().rss, count, spikes, potential
 
-    def _publish_parts(self, call: wire.Call, parts: list[_Part]) -> None:
+    def _word(self, call: wire.Call, parts: list[_Part]) -> wire.Progress:
         spikes, before = _joined([part[2] for part in parts]), None
         if call.stream:
             before = self._count
             self._streamed.append(spikes)
             self._count += len(spikes[0])
-        self._publish(
-            self._progress(call)._replace(
-                rss=tuple(part[0] for part in parts),
-                new_spikes=sum(part[1] for part in parts),
-                spikes=wire.dumps(spikes) if call.stream or self.spikes else None,
-                before=before,
-            )
+        shares = [part[3] for part in parts if part[3] is not None]
+        return self._progress(call)._replace(
+            rss=tuple(part[0] for part in parts),
+            new_spikes=sum(part[1] for part in parts),
+            spikes=wire.dumps(spikes) if call.stream or self.spikes else None,
+            before=before,
+            potential=tuple(sum(shares).tolist()) if shares and self.spikes else (),
         )
 
     def _publish(self, progress: wire.Progress) -> None:

@@ -104,13 +104,16 @@ class Monitor:
     ) -> None:
         """Take the loss of a worker in; its calls wait for another."""
         seen = self._worker(worker)
-        seen.state = WorkerState.REPLACED if replaced else WorkerState.LOST
-        seen.error = _short(reason)
+        state = WorkerState.REPLACED if replaced else WorkerState.LOST
+        known = (seen.state, seen.error) == (state, _short(reason))
+        seen.state, seen.error = state, _short(reason)
         self._returned.update(dict.fromkeys(seen.calls, worker))
         seen.calls.clear()
         seen.pids = seen.memory = ()
         self._uncount(seen.empty())
-        self._note(now, worker, f"{seen.state}: {reason}")
+        if not known:  # who ends a worker tells of it, and so does who sees it end
+            self._note(now, worker, f"{state}: {reason}")
+        self._changed()
 
     def retired(self, now: float, worker: int) -> None:
         """Take in that a worker was removed on request."""
@@ -199,7 +202,7 @@ class Monitor:
             if worker is not None:
                 self._workers[worker].error = _short(error)
             self._note(now, worker, f"call {call} failed: {error}")
-        self._batch.count(now)
+        self._batch.count(now, how)
         if not self._unfinished:
             self._batch.close(now)
         self._changed()

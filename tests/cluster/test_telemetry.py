@@ -75,8 +75,10 @@ class TestRate:
         for step in range(1, 101):
             run.now += INTERVAL / 4.5
             subworld.checkpoint(float(step), run.course)
-        assert [p.time for p in heard[1:]] == [5.0 * k for k in range(1, 21)]
-        last = heard[-1]
+        assert [p.time for p in heard[1:]] == [5.0 * k for k in range(1, 20)]
+        subworld.telemetry.end()
+        (last,) = subworld.telemetry.last_words()  # it goes with the answer
+        assert last.time == 100.0
         assert (last.start, last.end) == (0.0, 100.0)
         assert last.seconds == pytest.approx(run.now)
         assert len(last.rss) == 1
@@ -186,6 +188,64 @@ class TestSpikes:
             (3, 0),
             (3, 3),
         ]
+
+    def test_those_of_short_calls_go_with_the_answer(self, subworld, run, heard):
+        telemetry = subworld.telemetry
+        for number, wanted in ((1, False), (2, True), (3, True)):
+            telemetry.spikes = wanted
+            telemetry.begin(call(number))
+            run.now += 0.01
+            run.fire(number, 99.0)
+            subworld.checkpoint(100.0, run.course)
+            telemetry.end()
+        second, third = telemetry.last_words()
+        assert [(p.call, p.time, p.end) for p in (second, third)] == [
+            (2, 100.0, 100.0), (3, 100.0, 100.0),
+        ]  # fmt: skip
+        assert spikes_of(third) == [(0, 99.0), (1, 99.0), (2, 99.0)]
+        assert [p.time for p in heard] == [0.0], "no message of their own"
+
+    def test_ends_are_left_out_where_telling_them_takes_more_than_its_share(
+        self, subworld, run
+    ):
+        telemetry = subworld.telemetry
+        telemetry.spikes = True
+
+        def slow():
+            run.now += 0.001
+            return run.news()
+
+        for number in range(100):
+            telemetry.begin(call(number))
+            run.now += 0.01
+            subworld.checkpoint(100.0, Course(0.0, 100.0, slow))
+            telemetry.end()
+        assert 8 <= len(telemetry.last_words()) <= 20  # 1 ms in each 100, at length
+
+    def test_the_end_of_a_run_that_another_follows_is_told_at_once(
+        self, subworld, run, heard
+    ):
+        second = Run(start=100.0)
+        subworld.telemetry.spikes = True
+        subworld.telemetry.begin(call())
+        for each in (run, second):
+            run.now += 0.01
+            each.fire(2, 50.0)
+            subworld.checkpoint(each.course.end, each.course)
+        assert [p.time for p in heard] == [0.0, 100.0]
+        subworld.telemetry.end()
+        assert [p.time for p in subworld.telemetry.last_words()] == [200.0]
+
+    def test_potentials_are_the_sum_of_shares_for_views_alone(
+        self, subworld, run, heard
+    ):
+        course = Course(0.0, 100.0, run.news, lambda: np.array([1.5, -2.0]))
+        subworld.telemetry.begin(call())
+        for wanted in (False, True):
+            subworld.telemetry.spikes = wanted
+            run.now += 0.25
+            subworld.checkpoint(5.0, course)
+        assert [p.potential for p in heard] == [(), (), (1.5, -2.0)]
 
     def test_very_many_are_thinned_for_views_and_never_for_a_stream(
         self, subworld, run, heard
