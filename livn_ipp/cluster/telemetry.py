@@ -195,7 +195,7 @@ class Telemetry:
             new_spikes=sum(part[1] for part in parts),
             spikes=wire.dumps(spikes) if call.stream or self.spikes else None,
             before=before,
-            potential=tuple(sum(shares).tolist()) if shares and self.spikes else (),
+            potential=_added(shares) if self.spikes else (),
         )
 
     def _publish(self, progress: wire.Progress) -> None:
@@ -213,6 +213,10 @@ class Telemetry:
             return wire.Progress(call.id, self._time, seconds)
         start, end = self._course.start, self._course.end
         return wire.Progress(call.id, self._time, seconds, start, end)
+
+
+def _added(shares: list[NDArray[np.float64]]) -> tuple[float, ...]:
+    return tuple(np.sum(shares, axis=0).tolist()) if shares else ()
 
 
 def _joined(parts: list[_Spikes]) -> _Spikes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from livn_ipp.cluster.dispatcher import Transport
+from livn_ipp.cluster.shape import check_count
 from livn_ipp.errors import ConfigError, PreflightError
 
 __all__ = ["Place"]
@@ -56,8 +57,8 @@ class Place:
             raise ConfigError(
                 f"unknown transport {transport!r}; choose from {_TRANSPORTS}"
             )
-        if num_workers is not None and num_workers < 1:
-            raise ConfigError(f"num_workers must be at least 1, not {num_workers!r}")
+        if num_workers is not None:
+            check_count("num_workers", num_workers)
         self.world = _mpi_world(comm) if transport in ("auto", "mpi") else None
         if transport == "mpi" and self.world is None:
             ranks = (subworld_size or 1) * (num_workers or 2) + 1

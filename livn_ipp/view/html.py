@@ -27,14 +27,12 @@ PALE: Final = "opacity:0.7"
 MAX_BYTES: Final = 40_000  # of what is stored in a notebook
 
 SHEET: Final = (
-    "<style>.livn-table{border-collapse:collapse;margin:0 0 6px!important;width:100%}"
+    "<style>.livn-table{border-collapse:collapse;margin:0 0 6px!important}"
     ".livn-table tbody tr{background:transparent!important}"
     ".livn-table td,.livn-table th{text-align:left!important;padding:2px 8px!important;"
     "border:none;font-size:13px;white-space:nowrap}"
     f".livn-table th{{border-bottom:{LINE}!important;font-weight:600}}"
-    ".livn-table .n{text-align:right!important}"
-    ".livn-table :is(td,th):last-child{width:100%;max-width:9em;overflow:hidden;"
-    "text-overflow:ellipsis}</style>"
+    ".livn-table .n{text-align:right!important}</style>"
 )
 """Styles of live tables; sanitizers would remove them."""
 

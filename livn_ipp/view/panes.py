@@ -64,7 +64,9 @@ def workers(seen: Snapshot, *, live: bool = True) -> str:
     more = len(seen.workers) - len(rows)
     rest = html.muted(f"and {more} more workers") if more > 0 else ""
     table = html.table(columns, rows, right=(0, 3, 6, 7, 8, 9), live=live)
-    return (html.SHEET if live else "") + table + rest
+    if live:
+        table = f'{html.SHEET}<div style="overflow-x:auto">{table}</div>'
+    return table + rest
 
 
 def rates(seen: Snapshot, *, live: bool = True) -> str:
@@ -228,7 +230,7 @@ def _worker(seen: WorkerView, *, live: bool) -> tuple[str, ...]:
     )
 
 
-def _cut(text: str, most: int = 60, *, live: bool) -> str:
+def _cut(text: str, most: int = 40, *, live: bool) -> str:
     first = text.strip().partition("\n")[0]
     shown = html.escape(first if len(first) <= most else first[: most - 3] + "...")
     return f'<span title="{html.escape(text[:300])}">{shown}</span>' if live else shown

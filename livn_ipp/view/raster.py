@@ -133,14 +133,14 @@ def raster_svg(
     free = 0.0  # where there is room for the next name
     for time, name in marks:
         if start <= time <= stop:
-            x = _LEFT + (time - start) * scale
+            at = _LEFT + (time - start) * scale
             parts.append(
-                f'<path d="M{written(x)} {_TOP}v{tall}" stroke="{ink}" '
+                f'<path d="M{written(at)} {_TOP}v{tall}" stroke="{ink}" '
                 f'stroke-dasharray="2 3" opacity="0.6"/>'
             )
-            reach = x + _LETTER * len(name)
-            if x >= free and reach <= width:
-                parts.append(text(name, x, _TOP - 4, ink, size=9, dx=-2))
+            reach = at + _LETTER * len(name)
+            if at >= free and reach <= width:
+                parts.append(text(name, at, _TOP - 4, ink, size=9, dx=-2))
                 free = reach
     name, length = unit
     step = nice_step((stop - start) / length, inner / 70) * length

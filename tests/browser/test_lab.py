@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from front_end import PATIENCE, Notebook, Server, chromium, launch
+from front_end import Notebook, Server, chromium, launch
 
 from livn_ipp.cluster.processes import end, marked
 
@@ -67,7 +67,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    page = browser.new_page(viewport={"width": 1250, "height": 1000})
+    page = browser.new_page(viewport={"width": 1250, "height": 1100})
     yield page
     page.close()
 
@@ -81,7 +81,7 @@ def errors():
 @pytest.fixture(scope="module")
 def opened(browser, server, errors):
     """A notebook whose first cells start a cluster and show its dashboard."""
-    page = browser.new_page(viewport={"width": 1250, "height": 1000})
+    page = browser.new_page(viewport={"width": 1250, "height": 1100})
     page.on("console", lambda m: m.type == "error" and errors.append(m.text))
     page.on("pageerror", lambda error: errors.append(str(error)))
     server.write("culture.ipynb")
@@ -126,6 +126,21 @@ def done(text):
     return int(found[1]), float(found[2]) * length[found[3]]
 
 
+def overlapping(row):
+    """Cells of a table's row whose contents lie on one another."""
+    return row.evaluate(
+        """row => {
+            const range = document.createRange();
+            const boxes = [...row.children].filter(c => c.innerText).map(cell => {
+                range.selectNodeContents(cell);
+                return [range.getBoundingClientRect(), cell.innerText];
+            });
+            return boxes.slice(1).filter((b, i) => b[0].left < boxes[i][0].right)
+                .map(b => b[1]);
+        }"""
+    )
+
+
 def test_it_is_live_while_a_cell_blocks(notebook, shot):
     dashboard = notebook.dashboard
     assert dashboard.words.startswith("DistributedEnv of EI2 2 workers 2 ○ idle")
@@ -153,6 +168,8 @@ def test_it_is_live_while_a_cell_blocks(notebook, shot):
     notebook.until(
         "node => (node.innerText.match(/MB/g) ?? []).length == 2", dashboard.node
     )
+    for row in dashboard.output.locator("tr").all():
+        assert not overlapping(row)
     shot(notebook.page, "2_running")
 
 
@@ -336,7 +353,9 @@ def test_sixteen_workers_are_seen_at_once(notebook, shot):
     assert "node15" in rows.nth(15).inner_text()
     assert "5.0 s of 100.0 s" in rows.nth(15).inner_text()
     assert "killed by signal 9" in rows.nth(3).inner_text()
-    shot(cell.output, "sixteen_workers")
+    assert not overlapping(rows.nth(3))
+    cell.output.evaluate("output => output.scrollIntoView()")
+    shot(notebook.page, "sixteen_workers")
     notebook.run("simulate(50)")
     cell.shows("5.1 s of 100.0 s")
     notebook.run("sixteen.close()")
@@ -354,7 +373,7 @@ def test_what_is_saved_can_be_read_without_trust(notebook, server, page, shot):
     reader = Notebook(page, server, "foreign.ipynb")
     status = "jupyterapp.shell.currentWidget.content.widgets.map(w => w.model.trusted)"
     assert page.evaluate(status) == [False] * 5
-    setup, dashboard, system, run, table = map(reader.cell, range(5))
+    _, dashboard, system, run, table = map(reader.cell, range(5))
     assert "DistributedEnv of EI2" in dashboard.words
     assert "idle" in dashboard.words
     for cell in (system, run):
