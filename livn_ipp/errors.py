@@ -263,9 +263,9 @@ def call_error(
     told = f"{first.type_name}: {first.message}"
     if first.type_name == ModuleNotFoundError.__name__:
         told += (
-            ". What a call uses is imported on its worker: install the module there; if "
-            "it is a file of yours, set PYTHONPATH to its directory before the cluster "
-            "starts, or send it along with cloudpickle.register_pickle_by_value(module)"
+            ". What a call uses is imported on its worker: install the module there; "
+            "if it is a file of yours, set PYTHONPATH to its directory before the "
+            "cluster starts, or send it with cloudpickle.register_pickle_by_value"
         )
     message = f"{told}\n(raised on {target}{where}; {aftermath})\n"
     error = _mixed_type(first)(message, failures=failures, worker=worker)

@@ -347,7 +347,10 @@ class Calls(ABC):
             )
             for value in packed
         ]
-        return dispatcher.submit(_digest(content), content, calls)
+        futures = dispatcher.submit(_digest(content), content, calls)
+        for future in futures:  # of one that is short, nothing more may be heard
+            future.end = future.end or getattr(decoding, "duration", None)
+        return futures
 
     def _cancel(self, futures: Iterable[CallFuture]) -> None:
         unfinished = [future.id for future in futures if not future.done()]

@@ -147,7 +147,7 @@ def test_it_is_live_while_a_cell_blocks(notebook, shot):
     assert "no calls yet" in dashboard.words
     assert "no spikes yet" in dashboard.words
     shot(notebook.page, "1_start")
-    cell = notebook.start("runs = list(env.map(3000, [None] * 1000))")
+    cell = notebook.start("runs = list(env.map(3000, [None] * 200))")
     dashboard.shows("2 ● busy")
     dashboard.shows(" of 3.0 s,")
     seen = [done(dashboard.words)]
@@ -164,7 +164,7 @@ def test_it_is_live_while_a_cell_blocks(notebook, shot):
     for part in ("to go in", "queued", "of worker", "EXC", "INH", " Hz", "max "):
         assert part in dashboard.words + str(dashboard.labels), part
     assert dashboard.output.locator("svg image").count() == 1
-    cell.shows("of 1000 calls")  # a bar of its own
+    cell.shows("of 200 calls")  # a bar of its own
     notebook.until(
         "node => (node.innerText.match(/MB/g) ?? []).length == 2", dashboard.node
     )
@@ -323,7 +323,7 @@ from livn_ipp.view.monitor import Monitor
 from livn_ipp.view.telemetry import Telemetry
 
 system = System("EI3")
-telemetry = Telemetry(Monitor(Culture.of(system, system.default_io()), "16 workers"))
+telemetry = Telemetry(Monitor(Culture.of(system, system.default_io()), "DistributedEnv of EI3"))
 rng = np.random.default_rng(1)
 for w in range(16):
     telemetry.joined(w)

@@ -92,6 +92,7 @@ def test_a_caller_who_waits_is_shown_a_bar(monkeypatch):
         count = len(seen)
         assert seen[-1].how == "done"
         assert (seen[-1].ended, seen[-1].total) == (300, 300)
+        assert seen[-1].biological == 300, "1 ms each, of which no word was heard"
         list(env.map(promises.Echo(), range(300)))
         assert len(seen) > count
         assert (seen[-1].ended, seen[-1].total) == (300, 300)
