@@ -72,7 +72,8 @@ class Telemetry:
         self._interval = INTERVAL
         self._fair = 0.0  # s between collections that take no more than their share
         self._closed = -math.inf  # when an end was last collected
-        self._closing: wire.Progress | None = None  # word of the end of the course
+        self._told = False  # something of the course before its end
+        self._closings: list[wire.Progress] = []  # words of ends, for views
         self._last_words: list[wire.Progress] = []
 
     # The worker's side
@@ -86,16 +87,9 @@ class Telemetry:
             self._publish(self._progress(call))
 
     def end(self, *, late: bool = False) -> None:
-        """Speak of no call; keep the last word on it, if there is something to say.
-
-        There is if it was streamed or is late, or if views are told of its end.
-        """
+        """Speak of no call; keep the last word on it if it was streamed or is late."""
         call, self._call = self._call, None
-        closing, self._closing = self._closing, None
-        if call is None or self.publish is None:
-            return
-        if not (call.stream or late):
-            self._last_words += [closing] if closing else []
+        if call is None or self.publish is None or not (call.stream or late):
             return
         word = self._progress(call)
         if call.stream and self._streamed:
@@ -105,7 +99,8 @@ class Telemetry:
 
     def last_words(self) -> tuple[wire.Progress, ...]:
         """Return those on calls that ended since the last time this was called."""
-        words, self._last_words = tuple(self._last_words), []
+        words = (*self._closings, *self._last_words)
+        self._closings, self._last_words = [], []
         return words
 
     # The subworld's side
@@ -118,8 +113,8 @@ class Telemetry:
         self._follow(course)
         now = self._clock()
         if time >= course.end:
-            # What short calls do would be told by nothing else.
-            affordable = now - self._closed >= self._fair
+            # What short calls do would be told by nothing else; but all or nothing.
+            affordable = self._told or now - self._closed >= self._fair
             if call.stream or (self.spikes and affordable):
                 return True
         return now - self._published >= self._interval
@@ -138,8 +133,10 @@ class Telemetry:
         if parts is not None and self._call is not None:
             word = self._word(self._call, [part for part in parts if part])
             if time >= course.end and not self._call.stream:
-                self._closing, self._closed = word, began  # it goes with the answer
+                self._closings.append(word)  # it goes with the answer
+                self._closed = began
             else:
+                self._told = True
                 self._publish(word)
         self._learn_cost(began)
 
@@ -164,9 +161,7 @@ class Telemetry:
     def _follow(self, course: Course) -> None:
         if course is not self._course:
             self._course, self._streamed, self._count = course, [], 0
-            closing, self._closing = self._closing, None
-            if closing is not None:
-                self._publish(closing)
+            self._told = False
 
     def _learn_cost(self, began: float) -> None:
         fair = (self._clock() - began) / _SHARE
@@ -201,8 +196,10 @@ class Telemetry:
     def _publish(self, progress: wire.Progress) -> None:
         if self.publish is None:
             return
+        words, self._closings = [*self._closings, progress], []  # in this order
         try:
-            self.publish(progress)
+            for word in words:
+                self.publish(word)
         except Exception:  # word of a call must never be its end
             _log.warning("progress could not be published", exc_info=True)
         self._published = self._clock()

@@ -34,6 +34,12 @@ class Batch:
             total, number = self._lengths
             self._lengths = (total + length, number + 1)
 
+    def unheard(self) -> None:
+        """Add the time of a call that was too short to tell of it, as usual."""
+        total, number = self._lengths
+        if number:
+            self._biological += total / number
+
     def count(self, now: float, how: str) -> None:
         """Count a call that ended, by how."""
         self._ends[how] += 1

@@ -17,7 +17,7 @@ __all__ = ["Dashboard", "Source"]
 
 _INTERVAL: Final = 0.2  # s between updates
 _CLOCK: Final = 1.0  # s after which time alone is news
-_REST: Final = 1.0  # s without news after which what is shown is worth keeping
+_REST: Final = 5.0  # s without news after which what is shown is worth keeping
 _LIVE: Final = '<div class="jp-RenderedHTMLCommon" style="font-size:13px">{}</div>'
 
 

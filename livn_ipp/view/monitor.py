@@ -171,7 +171,9 @@ class Monitor:
             return
         if seen.call != call:
             seen.take_up(now, call)
-        length = end if seen.end is None else None
+        length = end if call not in seen.heard else None
+        if end:
+            seen.heard.add(call)
         self._batch.simulated(max(0.0, time - seen.time), length)
         seen.time, seen.end = max(time, seen.time), end or seen.end
         seen.memory = tuple(rss) or seen.memory
@@ -197,6 +199,8 @@ class Monitor:
                 self._batch.simulated(max(0.0, seen.end - seen.time))
                 seen.time = max(seen.time, seen.end)
                 self._uncount(seen.slide(self._window))
+            if how == "done" and call not in seen.heard:
+                self._batch.unheard()
             seen.settle(now, call, how)
         if how == "failed":
             if worker is not None:

@@ -206,7 +206,7 @@ class TestSpikes:
         assert [p.time for p in heard] == [0.0], "no message of their own"
 
     def test_ends_are_left_out_where_telling_them_takes_more_than_its_share(
-        self, subworld, run
+        self, subworld, run, heard
     ):
         telemetry = subworld.telemetry
         telemetry.spikes = True
@@ -220,21 +220,35 @@ class TestSpikes:
             run.now += 0.01
             subworld.checkpoint(100.0, Course(0.0, 100.0, slow))
             telemetry.end()
-        assert 8 <= len(telemetry.last_words()) <= 20  # 1 ms in each 100, at length
+        ends = [p for p in (*heard, *telemetry.last_words()) if p.end]
+        assert 8 <= len(ends) <= 20  # 1 ms in each 100, at length
 
-    def test_the_end_of_a_run_that_another_follows_is_told_at_once(
-        self, subworld, run, heard
-    ):
-        second = Run(start=100.0)
-        subworld.telemetry.spikes = True
-        subworld.telemetry.begin(call())
-        for each in (run, second):
-            run.now += 0.01
-            each.fire(2, 50.0)
-            subworld.checkpoint(each.course.end, each.course)
-        assert [p.time for p in heard] == [0.0, 100.0]
-        subworld.telemetry.end()
-        assert [p.time for p in subworld.telemetry.last_words()] == [200.0]
+    def test_ends_are_told_before_what_comes_later(self, subworld, run, heard):
+        telemetry = subworld.telemetry
+        telemetry.spikes = True
+        for number in (1, 2, 3):
+            telemetry.begin(call(number))
+            run.now += 0.08
+            run.fire(2, 50.0)
+            subworld.checkpoint(100.0, run.course)
+            telemetry.end()
+        telemetry.begin(call(4))
+        assert [p.call for p in heard] == [1, 1, 2, 3, 4]
+        assert telemetry.last_words() == ()
+
+    def test_an_end_is_told_if_anything_before_it_was(self, subworld, run, heard):
+        telemetry = subworld.telemetry
+        telemetry.spikes = True
+        telemetry.begin(call())
+        run.now += 0.25
+        telemetry._fair = 1e6
+        telemetry._closed = run.now
+        run.fire(2, 4.0)
+        subworld.checkpoint(5.0, run.course)
+        run.fire(1, 99.0)
+        subworld.checkpoint(100.0, run.course)
+        (word,) = telemetry.last_words()
+        assert spikes_of(word) == [(0, 99.0)]
 
     def test_potentials_are_the_sum_of_shares_for_views_alone(
         self, subworld, run, heard

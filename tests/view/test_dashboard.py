@@ -279,7 +279,7 @@ def test_the_notebook_keeps_what_was_so_when_calls_had_ended(
     telemetry.ended(1, "done")
     dashboard.update()
     assert not dashboard.keep(), "others may follow at once"
-    telemetry._clock = lambda: 101.5
+    telemetry._clock = lambda: 105.5
     assert dashboard.keep()
     assert not dashboard.keep()
     first, kept = display.pages
