@@ -271,6 +271,11 @@ class Calls(ABC):
             with Progress(show=progress) as bar:
                 bar.add(futures)
                 return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            left = sum(not future.done() for future in futures)
+            raise KeyboardInterrupt(
+                f"{left} of {len(futures)} calls cancelled; the cluster goes on"
+            ) from None  # where this process waited helps nobody
         finally:
             self._cancel(futures)
 

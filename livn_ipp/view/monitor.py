@@ -126,8 +126,9 @@ class Monitor:
     def configured(self, now: float, version: int) -> None:
         """Take in how many entries the config log has."""
         del now
-        self._version = version
-        self._changed()
+        if version != self._version:
+            self._version = version
+            self._changed()
 
     def queued(self, now: float, calls: int) -> None:
         """Take in how many calls wait."""
