@@ -270,10 +270,14 @@ def call_error(
     first = failures[0]
     where = ", ".join(f"rank {f.rank} on {f.host}" for f in failures)
     target = "" if worker is None else f"worker {worker}, "
-    message = (
-        f"{first.type_name}: {first.message}\n"
-        f"(raised on {target}{where}; {aftermath})\n"
-    )
+    told = f"{first.type_name}: {first.message}"
+    if first.type_name == ModuleNotFoundError.__name__:
+        told += (
+            ". What a call uses is imported on its worker: install the module there; "
+            "if it is a file of yours, set PYTHONPATH to its directory before the "
+            "cluster starts, or send it with cloudpickle.register_pickle_by_value"
+        )
+    message = f"{told}\n(raised on {target}{where}; {aftermath})\n"
     error = _mixed_type(first)(message, failures=failures, worker=worker)
     error.message = message + error.tracebacks
     return error

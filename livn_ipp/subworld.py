@@ -65,11 +65,15 @@ class Course:
     news
         Takes this rank's spikes since it was last asked: the cells, and the times in
         ms from the run's start.
+    potential
+        Returns this rank's share in the latest sample of the potential at each
+        electrode, in uV; None where it is not sampled.
     """
 
     start: float
     end: float
     news: Callable[[], tuple[NDArray[np.uint32], NDArray[np.float64]]]
+    potential: Callable[[], NDArray[np.float64] | None] | None = None
 
 
 class Telemetry(Protocol):

@@ -74,6 +74,14 @@ def test_system_format_error_survives_pickling():
     assert (str(error.path), error.field, error.problem) == ("a/b.h5", "x", "missing")
 
 
+def test_a_module_that_a_worker_lacks_is_told_how_to_bring():
+    missing = failure(type_name="ModuleNotFoundError", message="No module named 'x'")
+    error = call_error((missing,), worker=3)
+    assert isinstance(error, ModuleNotFoundError)
+    for told in ("No module named 'x'", "install", "PYTHONPATH", "by_value"):
+        assert told in str(error)
+
+
 def test_message_says_what_where_and_whether_the_worker_lives():
     error = call_error((failure(rank=1), failure(rank=2)), worker=3)
     assert "ValueError: no" in str(error)

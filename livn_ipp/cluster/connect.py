@@ -191,6 +191,9 @@ class Connection:
         # The bar is a widget, which a notebook that is run unattended cannot show.
         magics = shell.magics_manager.registry["ParallelMagics"]
         magics.progress_after_seconds = -1
+        # An interrupt ends the waiting alone: a rank that it reached would leave the
+        # others of its world waiting in MPI for ever.
+        magics.signal_on_interrupt = None
 
     def ranks(self) -> tuple[Rank, ...]:
         """Tell the place in MPI of every engine that is registered now.

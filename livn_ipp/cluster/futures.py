@@ -33,7 +33,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
     progress : float
         Biological time reached in ms, as last reported.
     end : float or None
-        Biological time in ms at which its run ends, once reported.
+        Biological time in ms at which its run ends, as asked for, or once reported.
     partial : Run or None
         What is known so far of the run, with its spikes only, if the call was submitted
         with ``stream=True``; once it has ended, all of them.
@@ -118,7 +118,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
 
     def take_progress(self, progress: wire.Progress) -> None:
         """Take in how far the call has come."""
-        self.progress, self.end = progress.time, progress.end
+        self.progress, self.end = progress.time, progress.end or self.end
         self._partial.take(progress)
 
     @property

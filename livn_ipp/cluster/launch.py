@@ -15,6 +15,7 @@ from livn_ipp.cluster import topology
 from livn_ipp.cluster.arrivals import Arrivals
 from livn_ipp.cluster.cluster_file import ClusterFile, default_path
 from livn_ipp.cluster.connect import Connection, connection_of
+from livn_ipp.cluster.environment import usable_cores
 from livn_ipp.cluster.launchers import launcher as choose_launcher
 from livn_ipp.cluster.owned import Heartbeat, OwnedProcesses, PortTaken
 from livn_ipp.cluster.probe import software
@@ -25,10 +26,10 @@ from livn_ipp.cluster.profile import (
     profile_directory,
     read_connection,
 )
-from livn_ipp.cluster.security import checked_interface
+from livn_ipp.cluster.security import checked_interface, is_loopback
 from livn_ipp.cluster.shape import Shape
 from livn_ipp.cluster.worlds import Worlds
-from livn_ipp.errors import ClusterLost, ConfigError
+from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Cluster"]
 
@@ -340,10 +341,23 @@ class Cluster(Worlds):
                     raise
                 self._end()
                 self.launching.clear()
+            except PreflightError as error:
+                self.stop()
+                raise self._explained(error) from error
             except BaseException:
                 self.stop()
                 raise
         return self
+
+    def _explained(self, error: PreflightError) -> PreflightError:
+        """Tell of what may be behind a failed start, where the log does not."""
+        ranks, cores = self._shape.num_ranks, usable_cores()
+        if ranks <= cores or not is_loopback(self._launcher.address):
+            return error
+        return PreflightError(
+            f"{error}\n{ranks} ranks were to share the {cores} cores that this process "
+            f"may use; try with fewer workers"
+        )
 
     def _start(self, directory: Path, deadline: float) -> None:
         self.file = self._wanted_file or default_path(directory, self.cluster_id)

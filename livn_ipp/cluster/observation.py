@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from livn_ipp.cluster import events, wire
 from livn_ipp.errors import CallCancelled
 from livn_ipp.types import Observer
@@ -67,6 +69,7 @@ class Observation:
         if progress.spikes is not None and progress.before is None:
             gids, times = wire.loads(progress.spikes)
             times = progress.start + times
+        potential = np.array(progress.potential) if progress.potential else None
         for observer in self.observers:
             observer.progressed(
                 worker,
@@ -76,6 +79,7 @@ class Observation:
                 gids,
                 times,
                 progress.rss,
+                potential,
             )
 
     def counted(self, waiting: int, version: int) -> None:

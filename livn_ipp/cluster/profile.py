@@ -55,8 +55,10 @@ def profile_directory(profile: str | None, *, create: bool) -> Path:
         return Path(profiles.find_profile_dir_by_name(directory, name).location)
     except profiledir.ProfileDirError as error:
         raise ConfigError(
-            f"No IPython profile {name!r} in {directory}; was the cluster started by "
-            f"another user, or with another IPYTHONDIR?"
+            f"No IPython profile {name!r} in {directory}, so no cluster was started "
+            f"with it here. Start one with `ipcluster start --profile={name} "
+            f"--engines=mpi -n 6`; or was it started by another user, or with another "
+            f"IPYTHONDIR?"
         ) from error
 
 

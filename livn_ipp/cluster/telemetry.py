@@ -25,15 +25,15 @@ INTERVAL: Final = 0.2
 LONGEST_INTERVAL: Final = 1.0
 """Seconds between them where they are slow, as on a machine with too much to do."""
 _SHARE: Final = 0.01
-"""Of the time of a run that publications may take."""
+"""Of the time of a run that publications may take, and once more for its ends."""
 MOST_SPIKES: Final = 20_000
 """In one publication for views."""
 
 _log = logging.getLogger(__name__)
 
 _Spikes = tuple[NDArray[np.uint32], NDArray[np.float64]]
-_Part = tuple[int, int, _Spikes]
-"""Of one rank: resident bytes, number of new spikes, and the spikes."""
+_Part = tuple[int, int, _Spikes, NDArray[np.float64] | None]
+"""Of one rank: resident bytes, number of new spikes, these, share in potentials."""
 
 
 class Telemetry:
@@ -70,6 +70,10 @@ class Telemetry:
         self._began = 0.0
         self._published = -math.inf
         self._interval = INTERVAL
+        self._fair = 0.0  # s between collections that take no more than their share
+        self._closed = -math.inf  # when an end was last collected
+        self._told = False  # something of the course before its end
+        self._closings: list[wire.Progress] = []  # words of ends, for views
         self._last_words: list[wire.Progress] = []
 
     # The worker's side
@@ -95,7 +99,8 @@ class Telemetry:
 
     def last_words(self) -> tuple[wire.Progress, ...]:
         """Return those on calls that ended since the last time this was called."""
-        words, self._last_words = tuple(self._last_words), []
+        words = (*self._closings, *self._last_words)
+        self._closings, self._last_words = [], []
         return words
 
     # The subworld's side
@@ -106,9 +111,13 @@ class Telemetry:
         if self.publish is None or call is None:
             return False
         self._follow(course)
-        if call.stream and time >= course.end:
-            return True
-        return self._clock() - self._published >= self._interval
+        now = self._clock()
+        if time >= course.end:
+            # What short calls do would be told by nothing else; but all or nothing.
+            affordable = self._told or now - self._closed >= self._fair
+            if call.stream or (self.spikes and affordable):
+                return True
+        return now - self._published >= self._interval
 
     def collect(self, time: float, course: Course) -> None:
         """Gather what is new from all ranks and publish it. Collective."""
@@ -122,8 +131,14 @@ class Telemetry:
             # Also if this rank fails: the others learn it at their next vote.
             parts = [part] if mpi is None else mpi.gather(part)
         if parts is not None and self._call is not None:
-            self._publish_parts(self._call, [part for part in parts if part])
-        self._learn_cost(self._clock() - began)
+            word = self._word(self._call, [part for part in parts if part])
+            if time >= course.end and not self._call.stream:
+                self._closings.append(word)  # it goes with the answer
+                self._closed = began
+            else:
+                self._told = True
+                self._publish(word)
+        self._learn_cost(began)
 
     def report(self, time: float) -> None:
         """Publish the biological time (ms) if that is due, from the leader alone."""
@@ -146,10 +161,13 @@ class Telemetry:
     def _follow(self, course: Course) -> None:
         if course is not self._course:
             self._course, self._streamed, self._count = course, [], 0
+            self._told = False
 
-    def _learn_cost(self, seconds: float) -> None:
-        fair = min(max(seconds / _SHARE, INTERVAL), LONGEST_INTERVAL)
-        self._interval = 0.7 * self._interval + 0.3 * fair
+    def _learn_cost(self, began: float) -> None:
+        fair = (self._clock() - began) / _SHARE
+        self._fair = 0.7 * self._fair + 0.3 * fair
+        bounded = min(max(fair, INTERVAL), LONGEST_INTERVAL)
+        self._interval = 0.7 * self._interval + 0.3 * bounded
 
     def _part(self, course: Course) -> _Part:
         spikes = course.news()
@@ -157,28 +175,31 @@ class Telemetry:
         if self._call is None or not self._call.stream:
             every = math.ceil(count * self._subworld.size / MOST_SPIKES) or 1
             spikes = spikes[0][::every], spikes[1][::every]
-        return self._process.memory_info().rss, count, spikes
+        potential = None if course.potential is None else course.potential()
+        return self._process.memory_info().rss, count, spikes, potential
 
-    def _publish_parts(self, call: wire.Call, parts: list[_Part]) -> None:
+    def _word(self, call: wire.Call, parts: list[_Part]) -> wire.Progress:
         spikes, before = _joined([part[2] for part in parts]), None
         if call.stream:
             before = self._count
             self._streamed.append(spikes)
             self._count += len(spikes[0])
-        self._publish(
-            self._progress(call)._replace(
-                rss=tuple(part[0] for part in parts),
-                new_spikes=sum(part[1] for part in parts),
-                spikes=wire.dumps(spikes) if call.stream or self.spikes else None,
-                before=before,
-            )
+        shares = [part[3] for part in parts if part[3] is not None]
+        return self._progress(call)._replace(
+            rss=tuple(part[0] for part in parts),
+            new_spikes=sum(part[1] for part in parts),
+            spikes=wire.dumps(spikes) if call.stream or self.spikes else None,
+            before=before,
+            potential=_added(shares) if self.spikes else (),
         )
 
     def _publish(self, progress: wire.Progress) -> None:
         if self.publish is None:
             return
+        words, self._closings = [*self._closings, progress], []  # in this order
         try:
-            self.publish(progress)
+            for word in words:
+                self.publish(word)
         except Exception:  # word of a call must never be its end
             _log.warning("progress could not be published", exc_info=True)
         self._published = self._clock()
@@ -189,6 +210,10 @@ class Telemetry:
             return wire.Progress(call.id, self._time, seconds)
         start, end = self._course.start, self._course.end
         return wire.Progress(call.id, self._time, seconds, start, end)
+
+
+def _added(shares: list[NDArray[np.float64]]) -> tuple[float, ...]:
+    return tuple(np.sum(shares, axis=0).tolist()) if shares else ()
 
 
 def _joined(parts: list[_Spikes]) -> _Spikes:

@@ -376,6 +376,8 @@ class Progress(NamedTuple):
     before
         How many spikes of this run were published earlier, if each of them is; None for
         those for views.
+    potential
+        Potential at each electrode in uV, for views; empty if it is not sampled.
     """
 
     call: int
@@ -387,6 +389,7 @@ class Progress(NamedTuple):
     new_spikes: int = 0
     spikes: Frames | None = None
     before: int | None = None
+    potential: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,6 +318,11 @@ class Calls(ABC):
             with Progress(show=progress) as bar:
                 bar.add(futures)
                 return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            left = sum(not future.done() for future in futures)
+            raise KeyboardInterrupt(
+                f"{left} of {len(futures)} calls cancelled; the cluster goes on"
+            ) from None  # where this process waited helps nobody
         finally:
             self._cancel(futures)
 
@@ -397,7 +402,10 @@ class Calls(ABC):
             )
             for value in packed
         ]
-        return dispatcher.submit(_digest(content), content, calls)
+        futures = dispatcher.submit(_digest(content), content, calls)
+        for future in futures:  # of one that is short, nothing more may be heard
+            future.end = future.end or getattr(decoding, "duration", None)
+        return futures
 
     def _cancel(self, futures: Iterable[CallFuture]) -> None:
         unfinished = [future.id for future in futures if not future.done()]

@@ -312,6 +312,7 @@ class Env(Configurable, Channels, Shown):
         self.encoding, self.decoding = encoding, decoding
         raw = isinstance(decoding, (int, float))
         if not raw:
+            _check_decoding(decoding)
             decoding.setup(self)
         duration = options.pop("duration", decoding if raw else decoding.duration)
         stimulus = inputs if encoding is None else encoding(self, duration, inputs)
@@ -374,6 +375,19 @@ class Env(Configurable, Channels, Shown):
     def _learning(self) -> Learning | None:
         simulation = self._present()
         return None if simulation is None else simulation.learning
+
+
+def _check_decoding(decoding: Any) -> None:
+    missing = [name for name in ("setup", "duration") if not hasattr(decoding, name)]
+    if missing:
+        raise ConfigError(
+            f"{decoding!r} is no decoding: it does not tell how long to simulate. Pass "
+            f"a duration in ms to get the Run itself, or a Decoding, such as\n"
+            f"class Count(Decoding):\n"
+            f"    def __call__(self, run, env):\n"
+            f"        return len(run.spikes)\n"
+            f"as Count(duration=100)"
+        )
 
 
 def _place(comm: Any, subworld_size: int | None) -> Subworld:

@@ -74,6 +74,10 @@ class Probe(ABC):
             self._samples[self._next : self._next + len(block)] = block
             self._next += len(block)
 
+    def latest(self) -> NDArray[Any] | None:
+        """Return the last sample [rows] of the run so far, if there is one."""
+        return self._samples[self._next - 1] if self._next else None
+
     def stop(self) -> None:
         """Take nothing more."""
         if self._tape:

@@ -193,6 +193,11 @@ class Recorder:
         for probe in self._probes.values():
             probe.collect(step)
 
+    def latest(self, signal: str) -> NDArray[Any] | None:
+        """Return this rank's last sample of a signal in the run under way, if any."""
+        probe = self._probes.get(signal)
+        return None if probe is None else probe.latest()
+
     def stop(self) -> None:
         """Take nothing more."""
         for probe in self._probes.values():

@@ -135,7 +135,12 @@ class Simulation:
         t0 = float(_exact(first * self._dt))
         t1 = float(_exact((first + plan.steps) * self._dt))
         spikes: list[_Spikes] = []
-        course = Course(t0, t1, self._news(spikes, first))
+        course = Course(
+            t0,
+            t1,
+            self._news(spikes, first),
+            lambda: self._recorder.latest("potential"),
+        )
         try:
             for end in ends:
                 done = self.network.step - first

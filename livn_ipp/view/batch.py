@@ -1,5 +1,6 @@
 """Batch: how far the calls are that run now, and when they will have ended."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from livn_ipp.view.snapshot import Calls
@@ -13,7 +14,7 @@ class Batch:
     def __init__(self) -> None:
         self._open = False
         self._began = self._closed = 0.0
-        self._ended = 0
+        self._ends: Counter[str] = Counter()
         self._biological = 0.0
         self._lengths: tuple[float, int] = (0.0, 0)  # of calls, in ms: sum, number
 
@@ -22,7 +23,7 @@ class Batch:
         if not self._open:
             self._open = True
             self._began = self._closed = now
-            self._ended = 0
+            self._ends.clear()
             self._biological = 0.0
             self._lengths = (0.0, 0)
 
@@ -33,9 +34,15 @@ class Batch:
             total, number = self._lengths
             self._lengths = (total + length, number + 1)
 
-    def count(self, now: float) -> None:
-        """Count a call that ended."""
-        self._ended += 1
+    def unheard(self) -> None:
+        """Add the time of a call that was too short to tell of it, as usual."""
+        total, number = self._lengths
+        if number:
+            self._biological += total / number
+
+    def count(self, now: float, how: str) -> None:
+        """Count a call that ended, by how."""
+        self._ends[how] += 1
         self._closed = now
 
     def close(self, now: float) -> None:
@@ -64,10 +71,11 @@ class Batch:
         ends
             How many calls have ever been done, failed, cancelled.
         """
-        total = self._ended + queued + len(running)
+        ended = self._ends.total()
+        total = ended + queued + len(running)
         elapsed = (now if self._open else self._closed) - self._began
         parts = [min(1.0, time / end) for time, end in running if end]
-        work = self._ended + sum(parts)
+        work = ended + sum(parts)
         left = self._left(queued, running)
         return Calls(
             queued=queued,
@@ -76,7 +84,9 @@ class Batch:
             failed=ends["failed"],
             cancelled=ends["cancelled"],
             total=total,
-            ended=self._ended,
+            ended=ended,
+            batch_failed=self._ends["failed"],
+            batch_cancelled=self._ends["cancelled"],
             fraction=work / total if total else 0.0,
             elapsed=max(0.0, elapsed),
             biological=self._biological,

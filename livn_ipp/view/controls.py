@@ -5,6 +5,7 @@ of the kernel's, depending on the kernel's version; so it only starts a thread.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,7 @@ __all__ = ["Actions", "Controls", "close", "offer"]
 _HINT: Final = (
     "While a cell runs, interrupt the kernel (■, or I I) to cancel its calls."
 )
+_MESSAGE_SHOWN: Final = 10.0  # s
 
 
 class Actions(Protocol):
@@ -68,7 +70,7 @@ class Controls:
         self.cancel_all = self._button(
             "Cancel all calls", "Give up all calls, queued and running",
             lambda: (actions.cancel_all, "all calls are cancelled"),
-            style="warning",
+            style="danger",
         )  # fmt: skip
         self.add = self._button(
             "Add worker", "Start one more worker",
@@ -79,6 +81,7 @@ class Controls:
             lambda: (lambda: actions.scale(-1), "one worker less"),
         )  # fmt: skip
         self.message = ipywidgets.HTML(_small(html.muted(_HINT)))
+        self._told = 0.0  # when the message was changed
         row = [
             self.worker, self.cancel, self.restart, self.cancel_all, self.add,
             self.remove, self.message,
@@ -90,6 +93,8 @@ class Controls:
         offer(self.worker, [(f"{w.index}", w.index) for w in seen.workers])
         chosen = [w for w in seen.workers if w.index == self.worker.value]
         self._chosen = chosen[0] if chosen else None
+        if time.monotonic() - self._told > _MESSAGE_SHOWN:
+            _assign(self.message, "value", _small(html.muted(_HINT)))
         call = None if self._chosen is None else self._chosen.call
         _assign(
             self.cancel, "description", f"Cancel call {'' if call is None else call}"
@@ -134,7 +139,7 @@ class Controls:
                 told = f"{html.sign('failed')}: {html.escape(error)}"
             else:
                 told = html.escape(success)
-            self.message.value = _small(told)
+            self.message.value, self._told = _small(told), time.monotonic()
             button.disabled = False
 
         threading.Thread(target=run, name="livn_ipp action", daemon=True).start()

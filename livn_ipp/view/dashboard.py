@@ -17,6 +17,7 @@ __all__ = ["Dashboard", "Source"]
 
 _INTERVAL: Final = 0.2  # s between updates
 _CLOCK: Final = 1.0  # s after which time alone is news
+_REST: Final = 5.0  # s without news after which what is shown is worth keeping
 _LIVE: Final = '<div class="jp-RenderedHTMLCommon" style="font-size:13px">{}</div>'
 
 
@@ -35,7 +36,7 @@ class Dashboard:
     """A live view of a cluster.
 
     In a front end without widgets, and in a notebook that is read without a kernel,
-    what it showed first stands in its place; once it is closed, what it showed last.
+    what it showed when calls last ended, or when it was closed, stands in its place.
 
     Parameters
     ----------
@@ -71,6 +72,7 @@ class Dashboard:
         self._seen = source.snapshot()
         self._contents: dict[str, str] = {}
         self._handles: list[Any] = []
+        self._kept = 0  # calls that had ended in what the notebook keeps
         self._view = _View(actions)
         self._view.on_choice(weakref.WeakMethod(self.update))
         self.update()
@@ -124,15 +126,38 @@ class Dashboard:
                 handle.update(page, raw=True)
             self._view.close()
 
+    def keep(self) -> bool:
+        """Have the notebook keep what is shown now, if calls ended since the last time.
+
+        Returns
+        -------
+        bool
+            Whether there was something new to keep.
+        """
+        with self._lock:
+            calls = self._seen.calls
+            ended = calls.done + calls.failed + calls.cancelled
+            if self._closed.is_set() or calls.unfinished or ended == self._kept:
+                return False
+            if self._source.snapshot().now - self._seen.now < _REST:
+                return False  # to be drawn anew costs the front end its focus
+            self._kept = ended
+            for handle in self._handles:
+                handle.update(self._page(), raw=True)
+            return True
+
     def _ipython_display_(self) -> None:
         from IPython import display
 
+        show: Any = display.display
+        self._handles.append(show(self._page(), raw=True, display_id=True))
+
+    def _page(self) -> dict[str, Any]:
         page = {"text/html": self._repr_html_()}
         if not self._closed.is_set():
             page |= self.widget._repr_mimebundle_()
         page["text/plain"] = "livn_ipp dashboard"  # the same whenever it is compared
-        show: Any = display.display
-        self._handles.append(show(page, raw=True, display_id=True))
+        return page
 
     def _repr_html_(self) -> str:
         return panes.static_page(self._seen)
@@ -200,8 +225,8 @@ class _View:
     @property
     def watched(self) -> int | None:
         """The worker to watch; None for one that is busy."""
-        chosen: int | None = self.watch.value
-        return chosen
+        chosen: int = self.watch.value
+        return None if chosen == _ANY[1] else chosen
 
     @property
     def coloured_by(self) -> Any:
@@ -238,7 +263,7 @@ class _View:
         close(self.box)
 
 
-_ANY: Final = ("a busy worker", None)
+_ANY: Final = ("a busy worker", -1)  # None would select no option
 
 
 def _keep_up(
@@ -252,4 +277,6 @@ def _keep_up(
         with contextlib.suppress(Exception):  # the next update may do better
             if dashboard._outdated():  # noqa: SLF001 (its own thread)
                 dashboard.update()
+            else:
+                dashboard.keep()
         del dashboard

@@ -104,13 +104,16 @@ class Monitor:
     ) -> None:
         """Take the loss of a worker in; its calls wait for another."""
         seen = self._worker(worker)
-        seen.state = WorkerState.REPLACED if replaced else WorkerState.LOST
-        seen.error = _short(reason)
+        state = WorkerState.REPLACED if replaced else WorkerState.LOST
+        known = (seen.state, seen.error) == (state, _short(reason))
+        seen.state, seen.error = state, _short(reason)
         self._returned.update(dict.fromkeys(seen.calls, worker))
         seen.calls.clear()
         seen.pids = seen.memory = ()
         self._uncount(seen.empty())
-        self._note(now, worker, f"{seen.state}: {reason}")
+        if not known:  # who ends a worker tells of it, and so does who sees it end
+            self._note(now, worker, f"{state}: {reason}")
+        self._changed()
 
     def retired(self, now: float, worker: int) -> None:
         """Take in that a worker was removed on request."""
@@ -123,8 +126,9 @@ class Monitor:
     def configured(self, now: float, version: int) -> None:
         """Take in how many entries the config log has."""
         del now
-        self._version = version
-        self._changed()
+        if version != self._version:
+            self._version = version
+            self._changed()
 
     def queued(self, now: float, calls: int) -> None:
         """Take in how many calls wait."""
@@ -168,7 +172,9 @@ class Monitor:
             return
         if seen.call != call:
             seen.take_up(now, call)
-        length = end if seen.end is None else None
+        length = end if call not in seen.heard else None
+        if end:
+            seen.heard.add(call)
         self._batch.simulated(max(0.0, time - seen.time), length)
         seen.time, seen.end = max(time, seen.time), end or seen.end
         seen.memory = tuple(rss) or seen.memory
@@ -194,12 +200,14 @@ class Monitor:
                 self._batch.simulated(max(0.0, seen.end - seen.time))
                 seen.time = max(seen.time, seen.end)
                 self._uncount(seen.slide(self._window))
+            if how == "done" and call not in seen.heard:
+                self._batch.unheard()
             seen.settle(now, call, how)
         if how == "failed":
             if worker is not None:
                 self._workers[worker].error = _short(error)
             self._note(now, worker, f"call {call} failed: {error}")
-        self._batch.count(now)
+        self._batch.count(now, how)
         if not self._unfinished:
             self._batch.close(now)
         self._changed()

@@ -64,7 +64,9 @@ def workers(seen: Snapshot, *, live: bool = True) -> str:
     more = len(seen.workers) - len(rows)
     rest = html.muted(f"and {more} more workers") if more > 0 else ""
     table = html.table(columns, rows, right=(0, 3, 6, 7, 8, 9), live=live)
-    return (html.SHEET if live else "") + table + rest
+    if live:
+        table = f'{html.SHEET}<div style="overflow-x:auto">{table}</div>'
+    return table + rest
 
 
 def rates(seen: Snapshot, *, live: bool = True) -> str:
@@ -179,17 +181,19 @@ def _told(seen: Snapshot) -> str:
     parts = [f"{calls.ended} of {words.plural(calls.total, 'call')}"]
     if calls.queued:
         parts.append(f"{calls.queued} {html.sign('queued')}")
-    if calls.failed:
-        parts.append(f"{calls.failed} {html.sign('failed')}")
-    if calls.cancelled:
-        parts.append(f"{calls.cancelled} {html.sign('cancelled')}")
+    if calls.batch_failed:
+        parts.append(f"{calls.batch_failed} {html.sign('failed')}")
+    if calls.batch_cancelled:
+        parts.append(f"{calls.batch_cancelled} {html.sign('cancelled')}")
     simulated = f"{words.biological(calls.biological)} simulated"
     parts.append(f"{simulated} in {words.seconds(calls.elapsed)}")
     if calls.unfinished:
         left = words.seconds(calls.remaining)
-        if calls.remaining_biological is not None:
-            left += f" for {words.biological(calls.remaining_biological)}"
-        parts.append(f"<strong>left {left}</strong>")
+        if calls.remaining is None or calls.remaining_biological is None:
+            parts.append(f"<strong>left {left}</strong>")
+        else:
+            more = words.biological(calls.remaining_biological)
+            parts.append(f"<strong>{more} to go in {left}</strong>")
     return " &nbsp; ".join(parts)
 
 
@@ -226,7 +230,7 @@ def _worker(seen: WorkerView, *, live: bool) -> tuple[str, ...]:
     )
 
 
-def _cut(text: str, most: int = 60, *, live: bool) -> str:
+def _cut(text: str, most: int = 40, *, live: bool) -> str:
     first = text.strip().partition("\n")[0]
     shown = html.escape(first if len(first) <= most else first[: most - 3] + "...")
     return f'<span title="{html.escape(text[:300])}">{shown}</span>' if live else shown
@@ -247,7 +251,9 @@ def _spark(recent: Recent, own: np.ndarray, cells: int, ink: str, *, live: bool)
     )
     label = f"at most {highest:.3g} Hz"
     line = Picture(polyline(points, ink), (width, height), label)
-    return _shown(line, live=live) + html.muted(f" max {highest:.3g} Hz")
+    beside = '<span style="display:inline-block;vertical-align:middle">{}</span>'
+    shown = beside.format(_shown(line, live=live))
+    return f"{shown} {html.muted(f'max {highest:.3g} Hz')}"
 
 
 def _shown(picture: Picture, *, live: bool) -> str:

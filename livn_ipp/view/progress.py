@@ -35,6 +35,9 @@ class Call(Protocol):
     def done(self) -> bool:
         """Tell whether it has ended."""
 
+    def exception(self) -> BaseException | None:
+        """Tell with which error it ended, if it did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -173,7 +176,8 @@ class Progress:
         for call in self._unfinished:
             if call.done():
                 self._ended += 1
-                self._biological += call.end or call.progress
+                whole = call.end if call.exception() is None else None
+                self._biological += whole or call.progress
             else:
                 running.append(call)
         self._unfinished = running

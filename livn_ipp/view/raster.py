@@ -15,6 +15,7 @@ _LEFT: Final = 44
 _RIGHT: Final = 16
 _BELOW: Final = 30
 _TOP: Final = 14  # for the names of marks
+_LETTER: Final = 6  # width of one in a mark's name, and some room
 
 
 class Rows(NamedTuple):
@@ -129,13 +130,18 @@ def raster_svg(
     )
     axes = f'<path d="M{_LEFT} {_TOP}v{tall}h{inner}" stroke="{ink}" fill="none"/>'
     parts = [pixels, axes]
+    free = 0.0  # where there is room for the next name
     for time, name in marks:
         if start <= time <= stop:
-            x = written(_LEFT + (time - start) * scale)
+            at = _LEFT + (time - start) * scale
             parts.append(
-                f'<path d="M{x} {_TOP}v{tall}" stroke="{ink}" stroke-dasharray="2 3" '
-                f'opacity="0.6"/>' + text(name, x, _TOP - 4, ink, size=9, dx=-2)
+                f'<path d="M{written(at)} {_TOP}v{tall}" stroke="{ink}" '
+                f'stroke-dasharray="2 3" opacity="0.6"/>'
             )
+            reach = at + _LETTER * len(name)
+            if at >= free and reach <= width:
+                parts.append(text(name, at, _TOP - 4, ink, size=9, dx=-2))
+                free = reach
     name, length = unit
     step = nice_step((stop - start) / length, inner / 70) * length
     for tick in np.arange(np.ceil(start / step) * step, stop + step * 1e-6, step):

@@ -102,6 +102,8 @@ class Calls:
     total, ended
         Calls of the present batch, which lasts until nothing is unfinished; how many
         of them have ended.
+    batch_failed, batch_cancelled
+        How many of these failed or were cancelled.
     fraction
         How much of the batch is done, 0 to 1.
     elapsed
@@ -120,6 +122,8 @@ class Calls:
     cancelled: int = 0
     total: int = 0
     ended: int = 0
+    batch_failed: int = 0
+    batch_cancelled: int = 0
     fraction: float = 0.0
     elapsed: float = 0.0
     biological: float = 0.0

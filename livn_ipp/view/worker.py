@@ -37,6 +37,7 @@ class Worker:
         self.done = self.failed = self.retried = 0
         self.calls: dict[int, int] = {}  # handed to it, in order, with the attempt
         self.call: int | None = None  # the one that runs
+        self.heard: set[int] = set()  # of the calls, those that told when they end
         self.time, self.since = 0.0, 0.0
         self.end: float | None = None
         self.potential: NDArray[np.float64] | None = None
@@ -66,6 +67,7 @@ class Worker:
     def settle(self, now: float, call: int, how: Ending) -> None:
         """End a call, and take up the one behind it."""
         del self.calls[call]
+        self.heard.discard(call)
         self.done += how == "done"
         self.failed += how == "failed"
         if self.call != call:
@@ -101,6 +103,7 @@ class Worker:
     def empty(self) -> NDArray[np.uint32]:
         """Forget the call and the spikes; return the cells of these."""
         dropped = self.spikes.gids.copy()
+        self.heard.clear()
         self.rest()
         self.horizon = self.clock
         self.spikes = SpikeWindow()

@@ -142,7 +142,9 @@ def test_singletons_are_refused_as_a_subworld(tmp_path):
 def test_a_cluster_that_is_not_there_is_named_beside_those_that_are(cluster_2x2):
     with pytest.raises(ConfigError, match=f"No cluster nil.*{cluster_2x2.cluster_id}"):
         Cluster.attach(cluster_id="nil")
-    with pytest.raises(ConfigError, match="No IPython profile 'nil'"):
+    with pytest.raises(
+        ConfigError, match=r"No IPython profile 'nil'.*`ipcluster start --profile=nil"
+    ):
         Cluster.attach(profile="nil")
 
 

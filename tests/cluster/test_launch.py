@@ -191,8 +191,17 @@ def test_a_bad_option_of_mpiexec_is_shown_with_its_log():
     with pytest.raises(PreflightError, match="no-such-option") as caught:
         cluster.start()
     assert "exit code" in str(caught.value)
+    assert "fewer workers" not in str(caught.value)
     assert not marked(cluster._processes.marks)
     cluster.stop()
+
+
+def test_a_start_that_fails_with_more_ranks_than_cores_tells_so(monkeypatch):
+    monkeypatch.setattr("livn_ipp.cluster.launch.usable_cores", lambda: 1)
+    cluster = Cluster(2, 1, mpi_args=["--no-such-option"])
+    with pytest.raises(PreflightError, match=r"no-such-option[\s\S]*fewer workers"):
+        cluster.start()
+    assert not marked(cluster._processes.marks)
 
 
 def test_engines_that_never_come_end_the_start(tmp_path, monkeypatch):

@@ -1,3 +1,6 @@
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -41,6 +44,17 @@ def test_a_cluster_in_a_notebook(notebook, case):
     )
     assert shown == "w1\n2\n", shown
     assert "rank 1" in notebook.run(cell)  # on the new ranks too
+    pids = "print([rank.pid for rank in cluster.ranks()])"
+    before = notebook.run(pids)
+    kernel = int(notebook.run("import os; print(os.getpid())"))
+    timer = threading.Timer(2, os.kill, (kernel, signal.SIGINT))
+    timer.start()
+    shown = notebook.run("%%px\nimport time; time.sleep(8)")
+    timer.join()
+    assert "KeyboardInterrupt" in shown
+    assert "signal" not in shown, "ranks of a world may not be interrupted one by one"
+    assert "rank 1" in notebook.run(cell)  # when the ranks have slept enough
+    assert notebook.run(pids) == before
     shown = notebook.run("import sys; print('mpi4py.MPI' in sys.modules)")
     assert shown == "False\n"
     busy = "import time; busy = cluster.connect()[:].apply_async(time.sleep, 300)"

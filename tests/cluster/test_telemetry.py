@@ -75,8 +75,10 @@ class TestRate:
         for step in range(1, 101):
             run.now += INTERVAL / 4.5
             subworld.checkpoint(float(step), run.course)
-        assert [p.time for p in heard[1:]] == [5.0 * k for k in range(1, 21)]
-        last = heard[-1]
+        assert [p.time for p in heard[1:]] == [5.0 * k for k in range(1, 20)]
+        subworld.telemetry.end()
+        (last,) = subworld.telemetry.last_words()  # it goes with the answer
+        assert last.time == 100.0
         assert (last.start, last.end) == (0.0, 100.0)
         assert last.seconds == pytest.approx(run.now)
         assert len(last.rss) == 1
@@ -186,6 +188,78 @@ class TestSpikes:
             (3, 0),
             (3, 3),
         ]
+
+    def test_those_of_short_calls_go_with_the_answer(self, subworld, run, heard):
+        telemetry = subworld.telemetry
+        for number, wanted in ((1, False), (2, True), (3, True)):
+            telemetry.spikes = wanted
+            telemetry.begin(call(number))
+            run.now += 0.01
+            run.fire(number, 99.0)
+            subworld.checkpoint(100.0, run.course)
+            telemetry.end()
+        second, third = telemetry.last_words()
+        assert [(p.call, p.time, p.end) for p in (second, third)] == [
+            (2, 100.0, 100.0), (3, 100.0, 100.0),
+        ]  # fmt: skip
+        assert spikes_of(third) == [(0, 99.0), (1, 99.0), (2, 99.0)]
+        assert [p.time for p in heard] == [0.0], "no message of their own"
+
+    def test_ends_are_left_out_where_telling_them_takes_more_than_its_share(
+        self, subworld, run, heard
+    ):
+        telemetry = subworld.telemetry
+        telemetry.spikes = True
+
+        def slow():
+            run.now += 0.001
+            return run.news()
+
+        for number in range(100):
+            telemetry.begin(call(number))
+            run.now += 0.01
+            subworld.checkpoint(100.0, Course(0.0, 100.0, slow))
+            telemetry.end()
+        ends = [p for p in (*heard, *telemetry.last_words()) if p.end]
+        assert 8 <= len(ends) <= 20  # 1 ms in each 100, at length
+
+    def test_ends_are_told_before_what_comes_later(self, subworld, run, heard):
+        telemetry = subworld.telemetry
+        telemetry.spikes = True
+        for number in (1, 2, 3):
+            telemetry.begin(call(number))
+            run.now += 0.08
+            run.fire(2, 50.0)
+            subworld.checkpoint(100.0, run.course)
+            telemetry.end()
+        telemetry.begin(call(4))
+        assert [p.call for p in heard] == [1, 1, 2, 3, 4]
+        assert telemetry.last_words() == ()
+
+    def test_an_end_is_told_if_anything_before_it_was(self, subworld, run, heard):
+        telemetry = subworld.telemetry
+        telemetry.spikes = True
+        telemetry.begin(call())
+        run.now += 0.25
+        telemetry._fair = 1e6
+        telemetry._closed = run.now
+        run.fire(2, 4.0)
+        subworld.checkpoint(5.0, run.course)
+        run.fire(1, 99.0)
+        subworld.checkpoint(100.0, run.course)
+        (word,) = telemetry.last_words()
+        assert spikes_of(word) == [(0, 99.0)]
+
+    def test_potentials_are_the_sum_of_shares_for_views_alone(
+        self, subworld, run, heard
+    ):
+        course = Course(0.0, 100.0, run.news, lambda: np.array([1.5, -2.0]))
+        subworld.telemetry.begin(call())
+        for wanted in (False, True):
+            subworld.telemetry.spikes = wanted
+            run.now += 0.25
+            subworld.checkpoint(5.0, course)
+        assert [p.potential for p in heard] == [(), (), (1.5, -2.0)]
 
     def test_very_many_are_thinned_for_views_and_never_for_a_stream(
         self, subworld, run, heard

@@ -225,6 +225,8 @@ def test_arguments_that_cannot_be_used_are_refused():
         DistributedEnv("EI1", transport="mpi")
     with pytest.raises(ConfigError, match="num_workers"):
         DistributedEnv("EI1", num_workers=0)
+    with pytest.raises(ConfigError, match=r"num_workers must be a whole number.*'2'"):
+        DistributedEnv("EI1", num_workers="2")
     with pytest.raises(ConfigError, match="init"):
         DistributedEnv("EI1").record_spikes()
 

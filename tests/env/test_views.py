@@ -67,12 +67,33 @@ def test_a_call_that_ran_already_is_seen_and_cancelled_by_button():
 
 
 @pytest.mark.neuron
+def test_of_short_calls_all_spikes_are_told_or_none():
+    with DistributedEnv("EI1", transport="local") as env:
+        env.record_spikes().snapshot()
+        futures = [env.submit(100) for _ in range(20)]
+        spikes = {int(future): future.result().spikes.ids for future in futures}
+        recent = env.snapshot().recent
+        # Those of which nothing is told take no time in the view.
+        told = {begin: call for begin, call in recent.begins if begin < recent.stop}
+        assert recent.stop == 100.0 * len(told) > 0
+        for begin, call in told.items():
+            here = (recent.times >= begin) & (recent.times < begin + 100)
+            assert sorted(recent.gids[here]) == sorted(spikes[call])
+        assert len(recent.gids)
+        env(100, inputs=[None] * 20)
+        assert env.snapshot().calls.biological == 2000.0
+
+
+@pytest.mark.neuron
 def test_a_dashboard_shows_spikes_while_the_caller_waits():
     with DistributedEnv("EI1", transport="local") as env:
-        env.record_spikes()
+        env.record_spikes().record_potential(dt=1.0)
         dashboard = env.dashboard()
-        env(20_000)
+        (run,) = env(20_000)
         dashboard.update()
+        seen = env.snapshot().electrodes
+        assert seen.ids.tolist() == run.potential.ids.tolist()
+        assert seen.potentials.tolist() == run.potential.values[:, -1].tolist()
         assert "<image" in pane(dashboard, "raster")
         assert "EXC" in pane(dashboard, "rates")
         assert pane(dashboard, "electrodes").count("<circle") == 16
@@ -92,6 +113,7 @@ def test_a_caller_who_waits_is_shown_a_bar(monkeypatch):
         count = len(seen)
         assert seen[-1].how == "done"
         assert (seen[-1].ended, seen[-1].total) == (300, 300)
+        assert seen[-1].biological == 300, "1 ms each, of which no word was heard"
         list(env.map(promises.Echo(), range(300)))
         assert len(seen) > count
         assert (seen[-1].ended, seen[-1].total) == (300, 300)

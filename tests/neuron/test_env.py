@@ -558,3 +558,10 @@ def test_ranks_without_cells_take_part(tmp_path):
     assert not any(isinstance(result, Exception) for result in results), results
     assert [result[2] for result in results] == [[0], [1], [2], []]
     assert all(result[:2] == alone[:2] for result in results)
+
+
+@pytest.mark.parametrize("decoding", [lambda run, env: 1, "100", None])
+def test_what_is_no_decoding_is_refused_by_telling_what_is(env, decoding):
+    with pytest.raises(ConfigError, match=r"duration in ms[\s\S]*Count\(Decoding\)"):
+        env(decoding)
+    env(1)

@@ -208,11 +208,12 @@ def test_choices_follow_the_workers_and_keep_what_is_chosen(still, telemetry):
     watch.value = 1
     telemetry.joined(2)
     dashboard.update()
-    assert [value for _, value in watch.options] == [None, 0, 1, 2]
+    assert [value for _, value in watch.options] == [-1, 0, 1, 2]
     assert watch.value == 1
     telemetry.retired(1)
     dashboard.update()
-    assert watch.value is None
+    assert watch.value == -1
+    assert watch.index == 0, "a front end would show nothing"
 
 
 def test_another_colour_is_drawn_at_once(still, telemetry):
@@ -265,6 +266,29 @@ def test_it_shows_a_widget_and_what_stands_in_for_it(still, telemetry, monkeypat
     dashboard.close()
     assert len(display.pages) == 2
     assert dashboard.update() == 0
+
+
+def test_the_notebook_keeps_what_was_so_when_calls_had_ended(
+    still, telemetry, monkeypatch
+):
+    dashboard, _ = still
+    display = Display()
+    monkeypatch.setattr("IPython.display.display", display)
+    dashboard._ipython_display_()
+    telemetry.started(1, 0, 1)
+    telemetry.ended(1, "done")
+    dashboard.update()
+    assert not dashboard.keep(), "others may follow at once"
+    telemetry._clock = lambda: 105.5
+    assert dashboard.keep()
+    assert not dashboard.keep()
+    first, kept = display.pages
+    assert "1 of 1 call" not in first["text/html"]
+    assert "1 of 1 call" in kept["text/html"]
+    assert kept.keys() == first.keys(), "it stays live"
+    telemetry.started(2, 0, 1)
+    dashboard.update()
+    assert not dashboard.keep()
 
 
 def test_a_closed_dashboard_leaves_no_widget_open(telemetry, wire):

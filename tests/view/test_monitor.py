@@ -259,3 +259,20 @@ def test_a_long_log_line_is_cut(monitor):
     (line,) = monitor.snapshot(0.0).log
     assert len(line.text) == 500
     assert line.text.endswith("...")
+
+
+def test_what_is_told_again_and_again_is_no_news():
+    monitor = Monitor()
+    monitor.joined(0.0, 0)
+    monitor.lost(1.0, 0, "ended on request", replaced=True)
+    monitor.configured(1.0, 3)
+    monitor.queued(1.0, 2)
+    revision = monitor.revision
+    monitor.configured(2.0, 3)
+    monitor.queued(2.0, 2)
+    assert monitor.revision == revision, "a dashboard would never rest"
+    monitor.lost(2.0, 0, "ended on request", replaced=True)
+    monitor.lost(3.0, 0, "rank 1 was killed", replaced=True)
+    assert [line.text for line in monitor.snapshot(3.0).log] == [
+        "being replaced: ended on request", "being replaced: rank 1 was killed",
+    ]  # fmt: skip

@@ -37,7 +37,21 @@ def test_the_overview_counts_calls_and_tells_what_is_left(monitor):
     assert "1 ↻ being replaced" in text
     assert "1 of 7 calls" in text
     assert "500 ms simulated in 10 s" in text
-    assert "left 3:50 min for 11.5 s" in text
+    assert "11.5 s to go in 3:50 min" in text
+
+
+def test_what_failed_in_earlier_batches_is_not_told_again(monitor):
+    assert "1 ✕ failed" in sanitized(panes.overview(monitor.snapshot(10.0))).text
+    monitor.ended(11.0, 1, "cancelled")
+    monitor.queued(11.0, 0)
+    monitor.started(20.0, 3, 0, 1)
+    monitor.ended(21.0, 3, "done")
+    text = sanitized(panes.overview(monitor.snapshot(21.0))).text
+    assert "1 of 1 call" in text
+    assert "failed" not in text
+    assert "cancelled" not in text
+    calls = monitor.snapshot(21.0).calls
+    assert (calls.done, calls.failed, calls.cancelled) == (1, 1, 1)
 
 
 def test_a_row_tells_all_of_a_worker(monitor):

@@ -12,11 +12,15 @@ PATIENCE = 20.0  # s, under any load
 
 
 class Call:
-    def __init__(self, progress=0.0, end=None, *, done=False):
+    def __init__(self, progress=0.0, end=None, *, done=False, error=None):
         self.progress, self.end, self.ended = progress, end, done
+        self.error = error
 
     def done(self):
         return self.ended
+
+    def exception(self):
+        return self.error
 
 
 class Terminal(io.StringIO):
@@ -54,6 +58,19 @@ def test_a_bar_shows_how_far_calls_are_and_how_it_ended():
     count = len(paint)
     time.sleep(0.05)
     assert len(paint) == count
+
+
+def test_what_ended_well_counts_whole_and_the_rest_as_far_as_it_came():
+    calls = [
+        Call(900.0, 1000.0, done=True),
+        Call(300.0, 1000.0, done=True, error=ValueError()),
+        Call(200.0, 1000.0),
+    ]
+    paint = Painter()
+    with Progress(paint=paint, delay=0.0, interval=0.005) as progress:
+        progress.add(calls)
+        paint.wait(1)
+    assert paint[-1].biological == 1500.0
 
 
 @pytest.mark.parametrize(
