@@ -64,8 +64,9 @@ FAULTS = (
         "F3",
         "a worker is killed in a session (an episode)",
         "`SessionLost` with the last step that ended, for all that follow; never "
-        "continued with a fresh state",
-        (("result", "told"),),
+        'continued with a fresh state; with `recover="replay"` its steps run again on '
+        "another worker, which only takes time",
+        (("result", "told"), ("replayed", "two steps after a replay")),
         "Gymnasium and Stable-Baselines3: EOFError, and close() raises; livn: the "
         "program ends",
     ),

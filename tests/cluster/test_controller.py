@@ -746,6 +746,63 @@ def test_a_step_with_another_answer_ends_a_recovering_session() -> None:
     assert "step 2 gave another answer" in str(reject.error)
 
 
+def done(controller: Controller, send: c.Send) -> list[c.Instruction]:
+    """Answer a parcel of calls, quickly."""
+    calls = [item for item in send.items if isinstance(item, wire.Call)]
+    answers = (wire.Done(NOTHING, 0.001),) * len(calls)
+    return controller.handle(
+        c.ReplyArrived(send.worker, wire.Reply(send.parcel, answers))
+    )
+
+
+def two_steps_ahead(controller: Controller) -> list[c.Send]:
+    """Run one step of a recovering session, and hand the worker two more."""
+    controller.handle(c.OpenSession(1, 0, "p", NOTHING, recover=True))
+    sent = []
+    for n in range(3):
+        call = request(2 + n, session=1, step=n)
+        sent += sends(controller.handle(c.CallsSubmitted((call,), NOTHING)))
+        if n == 0:
+            done(controller, sent[-1])
+    return sent[1:]
+
+
+def test_what_was_sent_behind_an_undone_step_does_not_count() -> None:
+    controller = joined(1)
+    late, behind = two_steps_ahead(controller)
+    reply = wire.Reply(late.parcel, (wire.TimedOut(1.0),))
+    out = controller.handle(c.ReplyArrived(0, reply))
+    assert isinstance(
+        next(i.error for i in out if isinstance(i, c.Reject)), CallTimeout
+    )
+    (again,) = sends(out)
+    out = done(controller, behind)  # it went on with half a step
+    assert not any(isinstance(each, c.Resolve) for each in out)
+    (once_more,) = sends(out)
+    assert [item.id for item in once_more.items] == [4]  # type: ignore[union-attr]
+    done(controller, again)
+    assert c.Resolve(4, NOTHING) in done(controller, once_more)
+    assert [step.number for step in controller.session_history(1)] == [0, 2]
+
+
+def test_no_setter_comes_between_a_recovering_session_and_its_state() -> None:
+    controller = joined(1)
+    two_steps_ahead(controller)
+    controller.handle(c.WorkerGone(0, "killed", replaced=True))
+    controller.handle(c.SetterSubmitted(9, "set", NOTHING))
+    out = controller.handle(c.WorkerJoined(0))
+    order: list[object] = []
+    while waiting := sends(out):
+        out = []
+        for send in waiting:
+            order += [i.id if isinstance(i, wire.Call) else type(i) for i in send.items]
+            if any(isinstance(item, wire.Apply) for item in send.items):
+                out += answer(controller, send)
+            else:
+                out += done(controller, send)
+    assert order == [wire.Install, -1, 3, 4, wire.Apply]
+
+
 def test_a_worker_that_fails_at_the_same_entry_again_is_given_up() -> None:
     controller = joined(1)
     for ticket in (1, 2):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from livn_ipp.cluster.transports.listening import ASK, HEAR, LEAVE
 
@@ -56,6 +55,7 @@ class Channel:
         self._lock = threading.RLock()
         self._context = zmq.Context()
         self._socket: Any = None  # to send; there is one once the leader let us in
+        self._connecting = False
         self._listening = False
         self._awaited: set[int] = set()
         self._fruitless = 0
@@ -70,6 +70,10 @@ class Channel:
         url, key
             Where it listens, and its public key.
         """
+        with self._lock:
+            self._connecting = not self._closed
+        if not self._connecting:
+            return
         threading.Thread(
             target=self._connect, args=(url, key), name="livn_ipp channel", daemon=True
         ).start()
@@ -116,6 +120,8 @@ class Channel:
             if socket is not None:
                 socket.send(LEAVE)
                 socket.close(linger=_FAREWELL)
+            if self._connecting:
+                return  # who connects sees it, and ends the context
         # The thread that hears is told by this, and leaves.
         threading.Thread(target=self._context.term, daemon=True).start()
 
@@ -130,36 +136,40 @@ class Channel:
         ask = hear = None
         with contextlib.suppress(zmq.ZMQError):
             hear = self._reach(url, key, HEAR)
-            ask = self._reach(url, key, ASK)
+            ask = hear and self._reach(url, key, ASK)
         with self._lock:
-            if ask is None or self._closed:
-                for socket in (ask, hear):
-                    if socket is not None:
-                        socket.close(linger=0)
-                return
-            self._socket = ask
-        self._hear(hear)
+            self._connecting = False
+            reached = ask is not None and not self._closed
+            if reached:
+                self._socket = ask
+        if reached:
+            self._hear(hear)
+            return
+        for socket in (ask, hear):
+            if socket is not None:
+                socket.close(linger=0)
+        if self._closed:
+            self._context.term()
 
     def _reach(self, url: str, key: bytes, name: bytes) -> Any:
         """Connect a socket; None if the leader does not let it in."""
         socket = self._context.socket(zmq.DEALER)
+        socket.linger = socket.sndhwm = socket.rcvhwm = 0
+        socket.identity = name
+        socket.curve_serverkey = key
+        socket.curve_publickey, socket.curve_secretkey = self.public, self.secret
+        let_in = False
+        monitor = socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED)
         try:
-            socket.linger = socket.sndhwm = socket.rcvhwm = 0
-            socket.identity = name
-            socket.curve_serverkey = key
-            socket.curve_publickey, socket.curve_secretkey = self.public, self.secret
-            with socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED) as monitor:
-                socket.connect(url)
-                if monitor.poll(_HANDSHAKE):
-                    recv_monitor_message(monitor)
-                    socket.disable_monitor()
-                    return socket
-                socket.disable_monitor()
-        except BaseException:
-            socket.close(linger=0)
-            raise
-        socket.close(linger=0)
-        return None
+            socket.connect(url)
+            let_in = bool(monitor.poll(_HANDSHAKE))
+        finally:
+            # In this order: libzmq waits for ever to tell a monitor that is gone.
+            socket.disable_monitor()
+            monitor.close(linger=0)
+            if not let_in:
+                socket.close(linger=0)
+        return socket if let_in else None
 
     def _hear(self, socket: Any) -> None:
         with contextlib.suppress(zmq.ContextTerminated):

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import zmq
+
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.shared import Inbox
 from livn_ipp.cluster.transports.channel import Channel, Message
@@ -33,7 +35,7 @@ class Engaged(ABC):
     def engage(self, worker: int) -> None:
         """Open a channel to a worker, unless there is one."""
         seat = self._seats.get(worker)
-        if seat is None:
+        if seat is None or not zmq.has("curve"):
             return
         held = self._channels.get(seat)
         if held is not None:
