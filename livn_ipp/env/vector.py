@@ -73,6 +73,7 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = utils.batch_space(spaces[0], num_envs)
         self.observation_space = utils.batch_space(spaces[1], num_envs)
         self.metadata = {"render_modes": [], "autoreset_mode": mode}
+        self._action_spaces = {num_envs: self.action_space}
         self._excuse, self._release = on_error == "restart", release
         members = [
             Member(
@@ -249,8 +250,7 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
             The environments, by default all.
         """
         chosen = list(range(self.num_envs) if env_ids is None else env_ids)
-        space = utils.batch_space(self.single_action_space, len(chosen))
-        self.pool.step(chosen, utils.iterate(space, actions))
+        self.pool.step(chosen, utils.iterate(self._action_space(len(chosen)), actions))
 
     def recv(self, min_envs: int | None = None, timeout: float | None = None) -> Batch:
         """Wait for environments, so that a slow one does not stall the rest.
@@ -306,6 +306,13 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
         errors = self.pool.gather(ids, least, timeout, excuse=self._excuse)
         for error in errors.values():
             raise error
+
+    def _action_space(self, count: int) -> gym.Space[Any]:
+        """Return the space of several actions; to make one takes as long as a step."""
+        if count not in self._action_spaces:
+            space = utils.batch_space(self.single_action_space, count)
+            self._action_spaces[count] = space
+        return self._action_spaces[count]
 
     def _batch(self, outcomes: Iterable[Outcome], owner: Any) -> Batch:
         """Put outcomes together; `owner` is a vector of as many environments."""

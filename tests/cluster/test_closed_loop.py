@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,7 +18,7 @@ from livn_ipp.env.closed_loop import ChannelPulses, ChannelRates
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.env.gymnasium import GymnasiumEnv, GymStep
 from livn_ipp.errors import SessionLost
-from livn_ipp.testing import LightEnv
+from livn_ipp.testing import LightEnv, kill_rank
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -166,6 +167,23 @@ def test_a_worker_that_dies_may_end_the_episode_instead(three, tmp_path):
         assert rewards[lost] == 0
         assert not terminated.any()
         assert sorted(rates[:, 4]) == [1, 4, 4]
+
+
+def test_a_step_after_an_idle_loss_is_no_step_of_a_new_episode(three):
+    loop = GymnasiumEnv(three, Drive(), Rates(), **ENDLESS)
+    first, _ = loop.reset(seed=1)
+    loop.step(FINE[0])
+    worker = loop._opened._session.worker
+    kill_rank(three, worker)
+    deadline = time.monotonic() + 60
+    while worker in three._dispatcher.workers and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with pytest.raises(SessionLost):
+        loop.step(FINE[0])
+    with pytest.raises(gym.error.ResetNeeded):
+        loop.step(FINE[0])
+    assert data_equivalence(loop.reset(seed=1)[0], first, exact=True)
+    loop.close()
 
 
 def test_more_environments_than_workers(three):

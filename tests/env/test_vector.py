@@ -140,6 +140,18 @@ def test_one_environment_is_reset_and_the_others_go_on():
         assert data_equivalence(again[1], first[0][1]), "seed 1 + 1, the same action"
 
 
+@SHARED
+def test_a_mask_says_who_is_reset():
+    mask = {"reset_mask": np.array([False, True, False])}
+    theirs, mine = several(culture, 3), vector(3)
+    for envs in (theirs, mine):
+        envs.reset(seed=5)
+        envs.step(np.full((3, 2), 0.5, np.float32))
+    same(theirs.reset(seed=9, options=dict(mask)), mine.reset(seed=9, options=mask))
+    assert mine.get_attr("steps") == (1, 0, 1)
+    mine.close()
+
+
 def test_attributes_are_found_where_they_are():
     with make_vec(light(), Drive(), cart_pole()) as envs:
         envs.reset(seed=1)
