@@ -420,6 +420,25 @@ def test_it_shows_itself(here, tmp_path):
     assert "12 evaluations" in repr(found)
 
 
+def test_it_tells_what_was_found(here):
+    from matplotlib import pyplot as plt
+
+    found = search(here, picky, on_error="skip")
+    assert found.report() == "random: 0 generations, 0 evaluations, 0.0 s on workers"
+    found.run(2)
+    first, *failures, best = found.report().splitlines()
+    assert first.startswith("random: 2 generations, 12 evaluations")
+    assert all("1 failed: ValueError: x=" in line for line in failures)
+    assert failures
+    assert best.startswith(f"best {found.best.value:.5g} at {found.best.generation}.")
+    ax = found.plot()
+    (dots, line) = ax.lines
+    complete = [each.value for each in found.table if each.complete]
+    assert list(dots.get_ydata()) == complete
+    assert list(line.get_ydata()) == found.fitness().best
+    plt.close(ax.figure)
+
+
 BAD = {
     "objective": {"objective": 3},
     "population_size": {"population_size": 0},
