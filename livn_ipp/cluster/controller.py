@@ -292,16 +292,16 @@ class Controller(Board):
             else:
                 self._run_again(call, index)
 
-    def _retries_of(self, call: Call) -> int:
-        own = call.request.retries
-        return self._max_retries if own is None else own
-
     def _run_again(self, call: Call, worker: int) -> None:
         pin = call.pin
         if pin is not None and pin[0] == "worker" and not self._may_come(pin[1]):
             self._reject(call, outcomes.lost(call, worker))
         else:
             heapq.heappush(self._retries.setdefault(pin, []), call.rank)
+
+    def _retries_of(self, call: Call) -> int:
+        own = call.request.retries
+        return self._max_retries if own is None else own
 
     def _drop_pinned(self, index: int, why: str = "") -> None:
         """End the calls that only a worker may run that takes no more."""

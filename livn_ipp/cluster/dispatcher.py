@@ -120,11 +120,11 @@ class CallSpec(NamedTuple):
     options: wire.Frames | None = None
     priority: int = 0
     worker: int | None = None
+    retries: int | None = None
     limit: float | None = None
     session: int | None = None
     step: int = 0
     stream: bool = False
-    retries: int | None = None
 
 
 class Dispatcher:
@@ -363,11 +363,11 @@ class Dispatcher:
                 call.options,
                 call.priority,
                 call.worker,
+                call.retries,
                 self.limits.task_timeout if call.limit is None else call.limit,
                 call.session,
                 call.step,
                 call.stream,
-                call.retries,
             )
             for future, call in zip(futures, calls, strict=True)
         )

@@ -52,14 +52,14 @@ class Request(NamedTuple):
         Higher runs first.
     worker
         The only worker that may run it, or None.
+    retries
+        How many times it may run again after a loss; None as for every call.
     limit
         Seconds that one attempt may take, or None.
     session, step
         The session that it is a step of and the step's number, or None and 0.
     stream
         Whether its spikes are wanted while it runs.
-    retries
-        How many times it may run again after a loss; None as for every call.
     """
 
     id: int
@@ -70,11 +70,11 @@ class Request(NamedTuple):
     options: Frames | None = None
     priority: int = 0
     worker: int | None = None
+    retries: int | None = None
     limit: float | None = None
     session: int | None = None
     step: int = 0
     stream: bool = False
-    retries: int | None = None
 
 
 # Events

@@ -44,7 +44,7 @@ def card_html(card: Card) -> str:
 
 
 def picture_of(thing: Any) -> Picture | None:
-    """Draw a system, an electrode array, a run or a search for any paper."""
+    """Draw a system, an electrode array or a run for light and dark paper."""
     if isinstance(thing, System):
         return culture_picture(thing, thing.default_io(), ink=GREY)
     if isinstance(thing, Run):
