@@ -246,7 +246,7 @@ FAULTS = (
             ("took", "20 kills and the rest of 400 evaluations"),
             ("cluster_took", "2 kills over a cluster"),
         ),
-        "Optuna and Ray Tune resume, with other random numbers",
+        "Optuna and Ray Tune in part",
     ),
     Fault(
         "F25",

@@ -276,16 +276,16 @@ class Controller(Sessions):
             else:
                 self._run_again(call, index)
 
-    def _retries_of(self, call: Call) -> int:
-        own = call.request.retries
-        return self._max_retries if own is None else own
-
     def _lose_for_good(self, call: Call, index: int) -> None:
         session = call.request.session
         if session is None:
             self._reject(call, outcomes.lost(call, index))
         else:
             self._lose_session(session, "; ".join(call.attempts))
+
+    def _retries_of(self, call: Call) -> int:
+        own = call.request.retries
+        return self._max_retries if own is None else own
 
     def _drop_pinned(self, index: int, why: str = "") -> None:
         """End the calls that only a worker may run that takes no more."""

@@ -126,12 +126,12 @@ class CallSpec(NamedTuple):
     options: wire.Frames | None = None
     priority: int = 0
     worker: int | None = None
+    retries: int | None = None
     limit: float | None = None
     session: int | None = None
     step: int = 0
     stream: bool = False
     simulation: int = 0
-    retries: int | None = None
 
 
 class Dispatcher:
@@ -405,12 +405,12 @@ class Dispatcher:
                 call.options,
                 call.priority,
                 call.worker,
+                call.retries,
                 self.limits.task_timeout if call.limit is None else call.limit,
                 call.session,
                 call.step,
                 call.stream,
                 call.simulation,
-                call.retries,
             )
             for future, call in zip(futures, calls, strict=True)
         )

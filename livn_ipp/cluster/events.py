@@ -55,6 +55,8 @@ class Request(NamedTuple):
         Higher runs first.
     worker
         The only worker that may run it, or None.
+    retries
+        How many times it may run again after a loss; None as for every call.
     limit
         Seconds that one attempt may take, or None.
     session, step
@@ -64,8 +66,6 @@ class Request(NamedTuple):
     simulation
         Which of the session's simulations it belongs to; the first step of each that
         runs begins it.
-    retries
-        How many times it may run again after a loss; None as for every call.
     """
 
     id: int
@@ -76,12 +76,12 @@ class Request(NamedTuple):
     options: Frames | None = None
     priority: int = 0
     worker: int | None = None
+    retries: int | None = None
     limit: float | None = None
     session: int | None = None
     step: int = 0
     stream: bool = False
     simulation: int = 0
-    retries: int | None = None
 
 
 # Events

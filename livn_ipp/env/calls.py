@@ -396,9 +396,9 @@ class Calls(ABC):
                 extra,
                 priority,
                 worker,
+                max_retries,
                 timeout,
                 stream=stream,
-                retries=max_retries,
             )
             for value in packed
         ]

@@ -115,7 +115,7 @@ class OnWorker:
 
     def _open(self) -> Session:
         opened: Session = self._env.session(
-            self._episode, trial=0, timeout=self._timeout
+            self._episode, trial=0, timeout=self._timeout, record=False
         )
         return opened
 

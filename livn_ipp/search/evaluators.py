@@ -192,7 +192,7 @@ class OnWorkers:
             raise
         except WorkerLost as error:
             told = "\n".join(error.attempts) or str(error)
-            line = "the workers that ran it were lost"
+            line = _line(type(error).__name__, "the workers that ran it were lost")
             lost = job.ended(State.LOST, error=line, traceback=told, **where)
             return lost, error
         except CallError as error:

@@ -1,13 +1,14 @@
 """What a search tells of itself: a generation in numbers, and its table as a card."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from livn_ipp.display import Card, Shown
 from livn_ipp.search.records import Evaluation, State
+from livn_ipp.view.words import plural, seconds
 
-__all__ = ["GenerationReport", "shown_value"]
+__all__ = ["GenerationReport", "shown_value", "told"]
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,41 @@ class GenerationReport(Shown):
 def shown_value(value: float | None) -> str:
     """Write a value for a table; a dash if there is none."""
     return "-" if value is None else f"{value:.5g}"
+
+
+def told(
+    algorithm: str,
+    generations: int,
+    table: Sequence[Evaluation],
+    best: Evaluation | None,
+) -> str:
+    """Tell of a search in a few lines.
+
+    Examples
+    --------
+    >>> row = Evaluation(0, 0, 1, {"x": 0.5}, State.COMPLETE, 0.25, seconds=2.0)
+    >>> print(told("random", 1, [row], row))
+    random: 1 generation, 1 evaluation, 2.0 s on workers
+    best 0.25 at 0.0: x=0.5
+    """
+    spent = seconds(sum(each.seconds for each in table))
+    counts = (plural(generations, "generation"), plural(len(table), "evaluation"))
+    lines = [f"{algorithm}: {', '.join(counts)}, {spent} on workers"]
+    copies = sum(each.source is not None for each in table)
+    again = sum(each.attempts > 1 for each in table)
+    if copies or again:
+        lines.append(f"{copies} from the cache, {again} ran again after a loss")
+    errors = Counter((str(each.state), each.error) for each in table if each.error)
+    lines += [
+        f"{count} {state}: {error}" for (state, error), count in errors.most_common(5)
+    ]
+    if best is not None:
+        values = best.candidate if isinstance(best.candidate, dict) else {}
+        shown = ", ".join(
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in values.items()
+            if not isinstance(value, (list, dict))
+        )
+        place = f"best {shown_value(best.value)} at {best.generation}.{best.index}"
+        lines.append(f"{place}: {shown}" if shown else place)
+    return "\n".join(lines)

@@ -25,7 +25,7 @@ from livn_ipp.search.records import (
     row,
     table_digest,
 )
-from livn_ipp.search.report import GenerationReport, shown_value
+from livn_ipp.search.report import GenerationReport, shown_value, told
 from livn_ipp.search.study import Study
 from livn_ipp.view.fitness import Fitness
 
@@ -244,6 +244,22 @@ class Search(Shown):
             if each.value is not None:
                 values[each.generation].append(each.value)
         return Fitness(values, self.direction == "maximize")
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the values over the generations; returns the matplotlib axes.
+
+        Parameters
+        ----------
+        ax
+            The axes to draw into; new ones if None.
+        """
+        from livn_ipp.view.figures import plot_fitness
+
+        return plot_fitness(self.fitness(), ax)
+
+    def report(self) -> str:
+        """Tell in words what was done and found, for a terminal or a log."""
+        return told(self._told, self.generations, self.table, self.best)
 
     # What is done
 

@@ -11,10 +11,12 @@ from livn_ipp.io import MEA
 from livn_ipp.run import Run
 from livn_ipp.system import System
 from livn_ipp.system.layout import DENDRITE
+from livn_ipp.view.fitness import Fitness
 from livn_ipp.view.palette import PAPER
 
 __all__ = [
     "plot_culture",
+    "plot_fitness",
     "plot_potentials",
     "plot_psth",
     "plot_raster",
@@ -283,6 +285,43 @@ def plot_culture(system: System, io: MEA | None = None, ax: Any = None) -> Any:
     ax.autoscale_view()
     _plane(ax)
     _legend(ax)
+    return ax
+
+
+def plot_fitness(fitness: Fitness, ax: Any = None) -> Any:
+    """Draw the values over the generations, and the best so far as a line.
+
+    Parameters
+    ----------
+    fitness
+        The values.
+    ax
+        The matplotlib axes to draw into; new ones if None.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Examples
+    --------
+    >>> from livn_ipp.view.fitness import Fitness
+    >>> plot_fitness(Fitness([[3.0, 2.0], [1.0]])).get_xlabel()
+    'generation'
+    """
+    ax = _axes(ax, (6, 3.2))
+    places = [g for g, each in enumerate(fitness.generations) for _ in each]
+    values = [value for each in fitness.generations for value in each]
+    ax.plot(places, values, ".", color=PAPER[0], alpha=0.55, label="evaluations")
+    first = len(fitness.generations) - len(fitness.best)
+    best = range(first, first + len(fitness.best))
+    ax.plot(best, fitness.best, "-", color=PAPER[1], label="best so far")
+    if fitness.by_ratio:
+        ax.set_yscale("log")
+    ax.set_xlabel("generation")
+    ax.set_ylabel("value")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False)
     return ax
 
 

@@ -44,6 +44,13 @@ class Fitness:
                 found.append(choose(known))
         return found
 
+    @property
+    def by_ratio(self) -> bool:
+        """Whether equal ratios, not differences, are better drawn equally far apart."""
+        values = [value for each in self.generations for value in each]
+        least, most = min(values, default=0.0), max(values, default=0.0)
+        return least > 0 and math.log10(most) - math.log10(least) > _DECADES
+
 
 def fitness_picture(fitness: Fitness, *, ink: str) -> Picture | None:
     """Draw the values over the generations, and the best so far as a line.
@@ -64,7 +71,7 @@ def fitness_picture(fitness: Fitness, *, ink: str) -> Picture | None:
     if not pairs:
         return None
     values = np.array(pairs)[:, 1]
-    log = bool(values.min() > 0 and np.ptp(np.log10(values)) > _DECADES)
+    log = fitness.by_ratio
     low, high = _bounds(values, log=log)
     left, top, width, height = _BOX
     count = len(fitness.generations)

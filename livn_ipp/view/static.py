@@ -44,7 +44,7 @@ def card_html(card: Card) -> str:
 
 
 def picture_of(thing: Any) -> Picture | None:
-    """Draw a system, electrode array, run or search; a picture is drawn already."""
+    """Draw a system, an electrode array or a run; a picture is drawn already."""
     if isinstance(thing, Picture):
         return thing
     if isinstance(thing, System):

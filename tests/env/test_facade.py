@@ -22,6 +22,7 @@ OF_ONE_PROCESS = {
     "encoding": "of one call; a decoding has it as env.encoding",
     "decoding": "the same",
     "active_gids": "of one rank; a decoding has it as env.active_gids",
+    "settings_kept": "calls share a configuration; livn_ipp.search has one for each",
 }
 """What an Env has and a DistributedEnv has not, with where to find it instead."""
 

@@ -289,6 +289,38 @@ def test_a_search_goes_on_where_another_left_off(here, tmp_path, algorithm):
         first.run(4)
 
 
+def test_copies_are_in_the_journal_as_well(here, tmp_path):
+    path = tmp_path / "study.sqlite"
+    options = {"space": {"c": ["a", "b"]}, "storage": path}
+    once = lambda env, candidate, seed: seed
+    first = search(here, once, **options)
+    first.run(2)
+    assert sum(each.source is not None for each in first.table) == 10
+    assert read_table(path) == first.table
+    second = search(here, once, **options)
+    assert second.run(3)[0].cached == 6
+    assert read_table(path) == second.table
+    assert second.table[:12] == first.table
+
+
+def test_who_was_interrupted_goes_on(here):
+    calm = search(here)
+    calm.run(2)
+    left = [3]
+
+    def tired(env, candidate, seed):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return objective(env, candidate, seed)
+
+    found = search(here, tired)
+    with pytest.raises(KeyboardInterrupt):
+        found.run(2)
+    found.run(2)
+    assert found.digest() == calm.digest()
+
+
 def test_a_search_with_other_settings_does_not_go_on(here, tmp_path):
     path = tmp_path / "study.sqlite"
     search(here, storage=path).run(1)
@@ -386,6 +418,25 @@ def test_it_shows_itself(here, tmp_path):
     assert f"{found.best.generation}.{found.best.index}" in page
     assert "is too much" in report._repr_html_()
     assert "12 evaluations" in repr(found)
+
+
+def test_it_tells_what_was_found(here):
+    from matplotlib import pyplot as plt
+
+    found = search(here, picky, on_error="skip")
+    assert found.report() == "random: 0 generations, 0 evaluations, 0.0 s on workers"
+    found.run(2)
+    first, *failures, best = found.report().splitlines()
+    assert first.startswith("random: 2 generations, 12 evaluations")
+    assert all("1 failed: ValueError: x=" in line for line in failures)
+    assert failures
+    assert best.startswith(f"best {found.best.value:.5g} at {found.best.generation}.")
+    ax = found.plot()
+    (dots, line) = ax.lines
+    complete = [each.value for each in found.table if each.complete]
+    assert list(dots.get_ydata()) == complete
+    assert list(line.get_ydata()) == found.fitness().best
+    plt.close(ax.figure)
 
 
 BAD = {
