@@ -17,6 +17,7 @@ from livn_ipp.env.cells import RemoteCells
 from livn_ipp.env.choose import Place
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
+from livn_ipp.env.left_running import warn_of_those_left_running
 from livn_ipp.env.queries import Queries
 from livn_ipp.env.scaling import Scaling
 from livn_ipp.env.views import Views
@@ -200,6 +201,7 @@ class DistributedEnv(Calls, Configuration, Queries, Scaling, Views, Shown):
             serve(self._place.world, self.subworld_size, self._factory, self.limits)
             self._ended = True
             return self
+        warn_of_those_left_running(self)
         self._start(self._place.transport(self.subworld_size))
         atexit.register(_leave_at_exit, weakref.ref(self))
         return self
