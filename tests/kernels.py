@@ -25,7 +25,7 @@ class Notebook:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def run(self, cell):
+    def run(self, cell, timeout=60):
         shown = []
 
         def show(message):
@@ -38,7 +38,7 @@ class Notebook:
             elif message["msg_type"] == "error":
                 shown.append(f"{content['ename']}: {content['evalue']}")
 
-        self.client.execute_interactive(cell, timeout=60, output_hook=show)
+        self.client.execute_interactive(cell, timeout=timeout, output_hook=show)
         return "".join(shown)
 
     def close(self):

@@ -16,7 +16,6 @@ from livn_ipp.errors import ClusterLost, ConfigError
 
 __all__ = ["Connection", "connection_of"]
 
-_ONE_TRY = 4.0  # s, for a request that the hub does not overlook
 _TIMEOUT = 8.0  # s, for a controller to answer
 _GREETING_TIMEOUT = 5.0  # s, for it to take a key, which threads of its own do
 _ANSWER_TIMEOUT = 30.0  # s, for an idle engine to tell its rank
@@ -106,32 +105,27 @@ class Connection:
         if self._closed:
             raise ClusterLost(f"Disconnected from cluster {self._cluster_id}")
         self._knock()  # in vain, the client would try for long
-        client = self._request(time.monotonic() + self._patience)
+        client = self._request()
         # Its own way, to close its sockets inside a callback of one of them when the
         # hub says goodbye, ends in errors on the terminal.
         client._notification_handlers["shutdown_notification"] = lambda _: None  # noqa: SLF001
         self._clients.add(client)
         return client
 
-    def _request(self, deadline: float) -> Any:
+    def _request(self) -> Any:
         import ipyparallel
 
-        # A busy hub was seen to overlook a request for ever, and to answer the next.
-        while True:
-            left = max(1.0, deadline - time.monotonic())
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", RuntimeWarning)  # odd host names
-                    return ipyparallel.Client(
-                        dict(self._information), timeout=min(_ONE_TRY, left)
-                    )
-            except OSError as error:
-                if isinstance(error, TimeoutError) and time.monotonic() < deadline:
-                    continue
-                raise self._unanswered(
-                    f"{error}; it hangs, or signs messages with another key than that "
-                    f"in the connection file"
-                ) from error
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # odd host names
+                return ipyparallel.Client(
+                    dict(self._information), timeout=self._patience
+                )
+        except OSError as error:
+            raise self._unanswered(
+                f"{error}; it hangs, or signs messages with another key than that "
+                f"in the connection file"
+            ) from error
 
     def _knock(self) -> None:
         try:

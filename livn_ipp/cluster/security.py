@@ -115,12 +115,15 @@ def greet(
         deadline = time.monotonic() + timeout
         with dealer.get_monitor_socket() as monitor:
             dealer.connect(disambiguate_url(url, information.get("location")))
-            while monitor.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-                event = zmq.Event(recv_monitor_message(monitor)["event"])
-                if event == zmq.Event.HANDSHAKE_SUCCEEDED:
-                    return "welcome"
-                if event & failed:
-                    return "refused"
-                if event == zmq.Event.DISCONNECTED:
-                    return "silent"
+            try:
+                while monitor.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                    event = zmq.Event(recv_monitor_message(monitor)["event"])
+                    if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+                        return "welcome"
+                    if event & failed:
+                        return "refused"
+                    if event == zmq.Event.DISCONNECTED:
+                        return "silent"
+            finally:  # an event that nobody takes would keep the context from ending
+                dealer.disable_monitor()
     return "silent"

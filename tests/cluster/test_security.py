@@ -208,7 +208,7 @@ class Intruder:
             place = self._information
             opened.connect(f"{place['interface']}:{place[channel]}")
             self._await_handshake(monitor)
-        opened.disable_monitor()
+            opened.disable_monitor()  # before its drain is closed, or it blocks
         return opened
 
     def _await_handshake(self, monitor):

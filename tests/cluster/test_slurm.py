@@ -11,6 +11,7 @@ import time
 
 import ipyparallel
 import pytest
+from kernels import Notebook
 from slurm import Slurm, Unavailable
 from watched import until
 
@@ -158,6 +159,47 @@ def test_a_world_whose_rank_is_killed_is_replaced_by_a_new_job(quiet, cluster_2x
         assert not {rank.pid for rank in cluster.worlds["w3"]} & {r.pid for r in world}
         assert spikes(env, trials)[1]() == expected
     quiet.await_jobs(lambda jobs: not jobs)
+
+
+BEGIN = """
+from livn_ipp import DistributedEnv
+from livn_ipp.testing import kill_rank
+
+env = DistributedEnv(
+    "EI1", num_workers=2, subworld_size=2, launcher="slurm",
+    launcher_options={"queue": "debug", "time_limit": "0:30:00"},
+).init().record_spikes()
+first = [run.digest() for run in env.map(500, [None] * 6, trial=0)]
+print(len(set(first)), *env.cluster.jobs.values())
+"""
+LOSE = """
+calls = [env.submit(500, trial=trial) for trial in range(6)]
+while not calls[0].attempts:
+    pass
+killed = kill_rank(env, calls[0].worker, 1)
+print([call.result(120).digest() for call in calls] == first)
+env.wait_for_workers(2, timeout=120)
+print(*env.cluster.jobs.values())
+"""
+
+
+@pytest.mark.neuron
+@pytest.mark.timeout(300)
+def test_a_notebook_has_workers_in_jobs_and_loses_no_call_with_one(quiet, case):
+    notebook = Notebook({**case.environment, "SLURM_CONF": os.environ["SLURM_CONF"]})
+    try:
+        different, *before = notebook.run(BEGIN, 150).split()
+        assert different == "6", before
+        assert set(quiet.jobs()) == set(before)
+        same, *after = notebook.run(LOSE, 250).split()
+        assert same == "True", after
+        assert len(set(before) & set(after)) == 1
+        assert set(quiet.jobs()) == set(after)
+        notebook.run("env.shutdown()")
+    finally:
+        notebook.close()
+    quiet.await_jobs(lambda jobs: not jobs)
+    assert not case.left(15)
 
 
 def test_time_in_the_queue_is_told_and_does_not_count(quiet, starting, capfd):

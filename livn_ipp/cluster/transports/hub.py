@@ -1,6 +1,7 @@
 """Whether a cluster's hub is there: one that ended hangs up, a frozen one is silent."""
 
 import contextlib
+import threading
 import time
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ __all__ = ["Hub"]
 
 _GONE: Final = 2.5  # s, for a connection that broke to come back
 _STOOD_STILL: Final = 2.0  # s between looks, of which only this counts
+_LOOP_TURN: Final = 5.0  # s, for the client's thread to do what it is asked
 
 
 class Hub:
@@ -55,9 +57,23 @@ class Hub:
 
     def close(self) -> None:
         """Stop watching; nobody may be asking meanwhile."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.close(linger=0)
+        # An event that nobody takes any more blocks libzmq's thread, and with it every
+        # connection of this process, for ever: the source is closed before the drain.
+        if self._unwatch() and self._line is not None:
+            self._line.close(linger=0)
+        self._line = None
+
+    def _unwatch(self) -> bool:
+        client = self._client
+        stopped = threading.Event()
+
+        def stop() -> None:
+            with contextlib.suppress(zmq.ZMQError):  # closed with the client
+                client._query_socket.disable_monitor()  # noqa: SLF001
+            stopped.set()
+
+        client._io_loop.add_callback(stop)  # noqa: SLF001 - after _watch
+        return client._io_thread.is_alive() and stopped.wait(_LOOP_TURN)  # noqa: SLF001
 
     def _watch(self) -> None:
         events = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
