@@ -102,6 +102,11 @@ class Place:
         # as much of it as can be had.
         self._strict = asked if strict is None else strict
 
+    @property
+    def local(self) -> bool:
+        """Whether calls are to run in this process, whatever could be had."""
+        return self._name == "local"
+
     def is_root(self) -> bool:
         """Tell whether this process is the controller."""
         return self.world is None or bool(

@@ -18,6 +18,7 @@ from livn_ipp.env.choose import Place
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.continued import Continued
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
+from livn_ipp.env.left_running import warn_of_those_left_running
 from livn_ipp.env.queries import Queries
 from livn_ipp.env.reports import Reports
 from livn_ipp.env.scaling import Scaling
@@ -215,6 +216,8 @@ class DistributedEnv(
             serve(self._place.world, self.subworld_size, self._factory, self.limits)
             self._ended = True
             return self
+        if not self._place.local:
+            warn_of_those_left_running(self)
         transport = self._place.transport(self.subworld_size)
         if transport.name == "local":
             self.subworld_size = 1

@@ -54,7 +54,7 @@ class Controls:
         import ipywidgets
 
         self._actions = actions
-        self._chosen: WorkerView | None = None
+        self._workers: dict[int, WorkerView] = {}
         self.worker = ipywidgets.Dropdown(
             description="worker",
             tooltip="The worker that the two buttons beside act on",
@@ -80,6 +80,7 @@ class Controls:
             "Remove worker", "Let one worker go when its calls have ended",
             lambda: (lambda: actions.scale(-1), "one worker less"),
         )  # fmt: skip
+        self.worker.observe(self._name_call, "value")
         self.message = ipywidgets.HTML(_small(html.muted(_HINT)))
         self._told = 0.0  # when the message was changed
         row = [
@@ -90,11 +91,17 @@ class Controls:
 
     def follow(self, seen: Snapshot) -> None:
         """Offer the workers that there are, and what can be done with the chosen."""
-        offer(self.worker, [(f"{w.index}", w.index) for w in seen.workers])
-        chosen = [w for w in seen.workers if w.index == self.worker.value]
-        self._chosen = chosen[0] if chosen else None
+        self._workers = {w.index: w for w in seen.workers}
+        offer(self.worker, [(f"{index}", index) for index in self._workers])
+        self._name_call()
         if time.monotonic() - self._told > _MESSAGE_SHOWN:
             _assign(self.message, "value", _small(html.muted(_HINT)))
+
+    @property
+    def _chosen(self) -> WorkerView | None:
+        return self._workers.get(self.worker.value)
+
+    def _name_call(self, _change: Any = None) -> None:
         call = None if self._chosen is None else self._chosen.call
         _assign(
             self.cancel, "description", f"Cancel call {'' if call is None else call}"

@@ -273,9 +273,10 @@ class Monitor:
         if watch is not None:
             return watch
         busy = [w.index for w in workers if w.state is WorkerState.BUSY]
-        if self._watched not in self._workers or (busy and self._watched not in busy):
-            ready = [w.index for w in workers]
-            self._watched = (busy or ready or [-1])[0]
+        firing = [w.index for w in workers if len(self._workers[w.index].spikes)]
+        worth = busy or firing or [w.index for w in workers]
+        if self._watched not in worth:
+            self._watched = (worth or [-1])[0]
         assert self._watched is not None
         return self._watched
 

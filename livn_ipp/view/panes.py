@@ -230,7 +230,7 @@ def _worker(seen: WorkerView, *, live: bool) -> tuple[str, ...]:
     )
 
 
-def _cut(text: str, most: int = 40, *, live: bool) -> str:
+def _cut(text: str, most: int = 36, *, live: bool) -> str:
     first = text.strip().partition("\n")[0]
     shown = html.escape(first if len(first) <= most else first[: most - 3] + "...")
     return f'<span title="{html.escape(text[:300])}">{shown}</span>' if live else shown

@@ -309,3 +309,16 @@ def test_ipython_shows_it_by_itself(still, monkeypatch):
     finally:
         InteractiveShell.clear_instance()
     assert len(display.pages) == 1
+
+
+def test_buttons_act_on_the_worker_that_is_chosen_now(still, telemetry):
+    dashboard, actions = still
+    telemetry.started(5, 1, 1)
+    dashboard.update()
+    controls = dashboard._view.controls
+    assert controls.cancel.description == "Cancel call "
+    controls.worker.value = 1  # and no update follows
+    assert controls.cancel.description == "Cancel call 5"
+    actions.go_on.set()
+    controls.restart.click()
+    until(lambda: "worker 1 is being replaced" in controls.message.value)

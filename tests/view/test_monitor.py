@@ -276,3 +276,15 @@ def test_what_is_told_again_and_again_is_no_news():
     assert [line.text for line in monitor.snapshot(3.0).log] == [
         "being replaced: ended on request", "being replaced: rank 1 was killed",
     ]  # fmt: skip
+
+
+def test_if_none_is_busy_a_worker_with_spikes_is_watched():
+    monitor = Monitor(CULTURE)
+    for worker in (0, 1):
+        monitor.joined(0.0, worker)
+    assert monitor.snapshot(0.0).recent.worker == 0
+    monitor.started(1.0, 1, 1, 1)
+    spike = np.array([3], np.uint32), np.array([5.0])
+    monitor.progressed(1.0, 1, 1, 10.0, 10.0, *spike)
+    monitor.ended(1.0, 1, "done")
+    assert monitor.snapshot(1.0).recent.worker == 1
