@@ -14,7 +14,8 @@ class Continued(ABC):
     """``run``, ``t`` and ``clear`` as an Env has them, on one of the workers.
 
     The first :meth:`run` opens a session, which holds its worker until :meth:`clear`.
-    Other calls go to the other workers meanwhile.
+    Other calls go to the other workers meanwhile. If the worker is lost, what was run
+    is run again, to the same state.
     """
 
     def __init__(self) -> None:
@@ -53,8 +54,8 @@ class Continued(ABC):
         Raises
         ------
         SessionLost
-            If the worker is gone, or an interrupt stopped an earlier run, and the state
-            is gone with it; :meth:`clear` starts anew.
+            If the worker was lost too often; :meth:`clear` starts anew. A run that an
+            interrupt stopped has not been: the next one begins where it began.
         ConfigError
             If an argument does not fit.
 
@@ -65,7 +66,7 @@ class Continued(ABC):
         (0.0, 100.0)
         """
         if self._course is None:
-            self._course = self.session(GatherAndMerge(duration=1))
+            self._course = self.session(GatherAndMerge(duration=1), recover="replay")
         given = {"duration": duration, "dt": dt, "chunk": chunk}
         options = {name: value for name, value in given.items() if value is not None}
         step = self._course.submit(stimulus, **options)
@@ -95,7 +96,9 @@ class Continued(ABC):
             course.close()
 
     @abstractmethod
-    def session(self, decoding: Any, encoding: Any = None) -> Session:
+    def session(
+        self, decoding: Any, encoding: Any = None, *, recover: Any = "raise"
+    ) -> Session:
         """Open a session."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ from ranks import MPI_SETTINGS, mpiexec
 from livn_ipp import make
 from livn_ipp.decoding import ChannelRecording, GatherAndMerge
 from livn_ipp.env.distributed import DistributedEnv
-from livn_ipp.errors import ConfigError, SessionLost
+from livn_ipp.errors import ConfigError
 from livn_ipp.neuron.shares import PARTITIONS
 from livn_ipp.testing import LightEnv
 from livn_ipp.types import Encoding
@@ -90,7 +90,7 @@ def test_run_holds_its_worker_and_says_so():
     assert public(make("EI1")) == public(make("EI1", distributed=True))
 
 
-def test_an_interrupt_ends_the_run_and_clear_starts_anew():
+def test_a_run_that_was_interrupted_has_not_been():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     main = threading.main_thread().ident
     timer = threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT))
@@ -103,8 +103,7 @@ def test_an_interrupt_ends_the_run_and_clear_starts_anew():
         finally:
             signal.signal(signal.SIGINT, before)
         timer.join()
-        with pytest.raises(SessionLost, match="stopped"):
-            env.run(10)
+        assert env.run(10).t0 == 10.0
         assert env.clear().run(10).t0 == 0.0
 
 
@@ -169,6 +168,26 @@ def test_the_example_prints_the_same_everywhere():
         *("episode 0", "episode 1"),
     ]
     assert here[4].partition(":")[2] == here[5].partition(":")[2]
+
+
+def interrupted_story(env, kill):
+    """Runs that go on while a setter comes between, and a worker is killed."""
+    told = [env.record_spikes().run(50).digest()]
+    env.set_noise({"EXC-std_e": 0.001})
+    if kill:
+        os.kill(env.ranks()[0][0].pid, signal.SIGKILL)
+    told += [env.run(50).digest(), env.run(50).digest(), env.t]
+    return told
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(300)
+def test_a_run_goes_on_though_its_worker_is_killed():
+    with make("EI1") as env:
+        calm = interrupted_story(env, kill=False)
+    config = {"subworld_size": 2}
+    with make("EI1", distributed=True, num_workers=1, distributed_config=config) as env:
+        assert interrupted_story(env, kill=True) == calm
 
 
 @pytest.mark.cluster
