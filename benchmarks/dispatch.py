@@ -21,9 +21,9 @@ import click
 import numpy as np
 import psutil
 
-from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.mpi import matching_mpiexec
+from livn_ipp.cluster.machine.environment import engine_environment
+from livn_ipp.cluster.machine.mpi import matching_mpiexec
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.types import Decoding
 

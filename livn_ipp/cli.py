@@ -231,7 +231,7 @@ def worker(connect: Path, num_ranks: int | None, wait: float | None) -> None:
     Waits if the cluster is not there yet. Ends with the cluster, or by Ctrl-C. Exits
     with code 3 if the cluster refuses it because it runs other software.
     """
-    from livn_ipp.cluster.join import join
+    from livn_ipp.cluster.starting.join import join
     from livn_ipp.errors import VersionMismatch
 
     try:
@@ -289,7 +289,7 @@ def _draw(path: Path) -> None:
 
 
 def _findings() -> "list[Finding]":
-    from livn_ipp.cluster import preflight
+    from livn_ipp.cluster.machine import preflight
     from livn_ipp.neuron import mechanisms
     from livn_ipp.types import Finding
 

@@ -11,7 +11,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from livn_ipp import errors
-from livn_ipp.cluster.remote import Output, failed, run_cell
+from livn_ipp.cluster.reaching.remote import Output, failed, run_cell
 from livn_ipp.env.distributed import DistributedEnv
 
 __all__ = ["LivnMagics", "load", "unload"]

@@ -6,7 +6,7 @@ import sys
 import time
 import uuid
 
-from livn_ipp.cluster.processes import marked
+from livn_ipp.cluster.machine.processes import marked
 
 
 class Case:

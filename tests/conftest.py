@@ -8,7 +8,7 @@ import uuid
 import psutil
 import pytest
 
-from livn_ipp.cluster.processes import marked
+from livn_ipp.cluster.machine.processes import marked
 
 _MARK = "LIVN_IPP_TEST"
 _PATIENCE = 15.0  # s, for what ends by itself

@@ -11,7 +11,7 @@ import uuid
 
 import psutil
 
-from livn_ipp.cluster.processes import end, marked
+from livn_ipp.cluster.machine.processes import end, marked
 
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 _PATIENCE = 60.0  # s, for the daemons to find each other

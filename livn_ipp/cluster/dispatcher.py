@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from livn_ipp.cluster import events, wire
-from livn_ipp.cluster.controller import Controller
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.control import events
+from livn_ipp.cluster.control.controller import Controller
+from livn_ipp.cluster.control.watch import Watch
 from livn_ipp.cluster.futures import CallFuture
+from livn_ipp.cluster.keeping.results import Results
 from livn_ipp.cluster.limits import Limits
 from livn_ipp.cluster.observation import Observation
-from livn_ipp.cluster.results import Results
-from livn_ipp.cluster.watch import Watch
 from livn_ipp.errors import CallError, CallTimeout, ClusterLost, LivnError
 from livn_ipp.types import Observer
 

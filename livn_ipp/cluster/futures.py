@@ -8,8 +8,8 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.partial import Partial
-from livn_ipp.cluster.results import Kept
+from livn_ipp.cluster.keeping.partial import Partial
+from livn_ipp.cluster.keeping.results import Kept
 from livn_ipp.display import Card, Shown
 from livn_ipp.errors import CallTimeout, ResultNotSerializable
 from livn_ipp.run import Run

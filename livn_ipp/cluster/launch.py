@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import topology
-from livn_ipp.cluster.arrivals import Arrivals
-from livn_ipp.cluster.cluster_file import ClusterFile, default_path
-from livn_ipp.cluster.connect import Connection, connection_of
-from livn_ipp.cluster.environment import usable_cores
 from livn_ipp.cluster.launchers import launcher as choose_launcher
-from livn_ipp.cluster.owned import Heartbeat, OwnedProcesses, PortTaken
-from livn_ipp.cluster.probe import software
-from livn_ipp.cluster.profile import (
+from livn_ipp.cluster.machine.environment import usable_cores
+from livn_ipp.cluster.reaching.cluster_file import ClusterFile, default_path
+from livn_ipp.cluster.reaching.connect import Connection, connection_of
+from livn_ipp.cluster.reaching.probe import software
+from livn_ipp.cluster.reaching.profile import (
     checked_id,
     claim,
     listens,
     profile_directory,
     read_connection,
 )
-from livn_ipp.cluster.security import checked_interface, is_loopback
-from livn_ipp.cluster.shape import Shape
-from livn_ipp.cluster.worlds import Worlds
+from livn_ipp.cluster.reaching.security import checked_interface, is_loopback
+from livn_ipp.cluster.starting.arrivals import Arrivals
+from livn_ipp.cluster.starting.owned import Heartbeat, OwnedProcesses, PortTaken
+from livn_ipp.cluster.starting.shape import Shape
+from livn_ipp.cluster.starting.worlds import Worlds
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Cluster"]

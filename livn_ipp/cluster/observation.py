@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from livn_ipp.cluster import events, wire
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.control import events
 from livn_ipp.errors import CallCancelled
 from livn_ipp.types import Observer
 

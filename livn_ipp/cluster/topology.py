@@ -41,7 +41,7 @@ class Rank:
     host, pid
         Machine and process.
     versions
-        Software by name, as :func:`livn_ipp.cluster.probe.software` tells it.
+        Software by name, as :func:`livn_ipp.cluster.reaching.probe.software` tells it.
     uuid
         The engine's own name; ids are given again to later engines.
     """

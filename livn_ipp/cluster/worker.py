@@ -18,11 +18,11 @@ import cloudpickle
 import numpy as np
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.departure import before_the_end, leave, vote_or_leave
+from livn_ipp.cluster.keeping.results import check_size
+from livn_ipp.cluster.keeping.succession import Succession, fingerprint
 from livn_ipp.cluster.limits import Limits
-from livn_ipp.cluster.memory import MemoryWatch
-from livn_ipp.cluster.results import check_size
-from livn_ipp.cluster.succession import Succession, fingerprint
+from livn_ipp.cluster.machine.departure import before_the_end, leave, vote_or_leave
+from livn_ipp.cluster.machine.memory import MemoryWatch
 from livn_ipp.cluster.telemetry import Telemetry
 from livn_ipp.cluster.transports.listening import Listening
 from livn_ipp.cluster.transports.messages import receive, send

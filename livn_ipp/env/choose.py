@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from livn_ipp.cluster.dispatcher import Transport
 from livn_ipp.cluster.launchers import launcher as choose_launcher
-from livn_ipp.cluster.shape import Shape, check_count
+from livn_ipp.cluster.starting.shape import Shape, check_count
 from livn_ipp.errors import (
     ConfigError,
     DistributedFallbackWarning,

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pydantic import PrivateAttr
 
-from livn_ipp.cluster.environment import usable_cores
-from livn_ipp.cluster.shape import check_count
+from livn_ipp.cluster.machine.environment import usable_cores
+from livn_ipp.cluster.starting.shape import check_count
 from livn_ipp.decoding import GatherAndMerge
 from livn_ipp.display import Card, Shown
 from livn_ipp.errors import ConfigError

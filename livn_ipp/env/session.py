@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.control.events import Step
 from livn_ipp.cluster.dispatcher import CallSpec, Dispatcher
-from livn_ipp.cluster.events import Step
 from livn_ipp.cluster.futures import CallFuture
-from livn_ipp.cluster.succession import fingerprint
+from livn_ipp.cluster.keeping.succession import fingerprint
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Recover", "Session", "SessionSnapshot"]

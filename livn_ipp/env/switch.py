@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from livn_ipp.cluster.limits import Limits
-from livn_ipp.cluster.shape import check_count
+from livn_ipp.cluster.starting.shape import check_count
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System

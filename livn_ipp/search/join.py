@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cloudpickle
 
-from livn_ipp.cluster.join import join
 from livn_ipp.cluster.limits import check_limit
+from livn_ipp.cluster.starting.join import join
 from livn_ipp.errors import ConfigError
 from livn_ipp.search.evaluate import OWN_OBJECTIVE, Objective
 

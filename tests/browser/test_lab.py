@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from front_end import Notebook, Server, chromium, launch
 
-from livn_ipp.cluster.processes import end, marked
+from livn_ipp.cluster.machine.processes import end, marked
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs Playwright: pip install playwright"

@@ -4,7 +4,7 @@ import pytest
 from cases import Case
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.machine.processes import end
 
 
 @pytest.fixture(scope="session")

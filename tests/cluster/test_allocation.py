@@ -4,18 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livn_ipp.cluster import environment, security
-from livn_ipp.cluster.allocation import (
+from livn_ipp.cluster.launchers import MPILauncher
+from livn_ipp.cluster.launchers import mpi as mpi_launcher
+from livn_ipp.cluster.machine import environment
+from livn_ipp.cluster.machine.allocation import (
     allocation,
     elsewhere,
     hostnames,
     place,
     this_host,
 )
-from livn_ipp.cluster.environment import usable_cores
-from livn_ipp.cluster.launchers import MPILauncher
-from livn_ipp.cluster.launchers import mpi as mpi_launcher
-from livn_ipp.cluster.mpi import Implementation
+from livn_ipp.cluster.machine.environment import usable_cores
+from livn_ipp.cluster.machine.mpi import Implementation
+from livn_ipp.cluster.reaching import security
 
 IN_SLURM = {
     "SLURM_JOB_ID": "7",

@@ -10,10 +10,10 @@ from pathlib import Path
 import ipyparallel
 import pytest
 
-from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import end, marked
-from livn_ipp.cluster.profile import connection_file, profile_directory
+from livn_ipp.cluster.machine.environment import engine_environment
+from livn_ipp.cluster.machine.processes import end, marked
+from livn_ipp.cluster.reaching.profile import connection_file, profile_directory
 from livn_ipp.errors import ClusterLost, ConfigError
 
 pytestmark = pytest.mark.cluster

@@ -2,7 +2,12 @@ import os
 
 import pytest
 
-from livn_ipp.cluster.causes import LAST_WORDS, cause, last_words, say_last_words
+from livn_ipp.cluster.starting.causes import (
+    LAST_WORDS,
+    cause,
+    last_words,
+    say_last_words,
+)
 
 LINE = "-" * 74 + "\n"
 # As Open MPI 5.0 and MPICH 5.0 wrote them.
@@ -81,7 +86,9 @@ def test_ranks_that_were_ended_for_another_are_not_the_cause():
 
 def test_last_words_are_found_among_other_output(monkeypatch):
     read, write = os.pipe()
-    monkeypatch.setattr("livn_ipp.cluster.causes.log_descriptor", lambda: write)
+    monkeypatch.setattr(
+        "livn_ipp.cluster.starting.causes.log_descriptor", lambda: write
+    )
     say_last_words(kind="memory", rank=1, rss=7)
     said = os.read(read, 1000).decode()
     log = f"a line{said}{LAST_WORDS}{{cut sho\n{LAST_WORDS}[1]\nanother line"

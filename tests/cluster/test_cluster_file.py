@@ -5,8 +5,12 @@ import stat
 
 import pytest
 
-from livn_ipp.cluster.cluster_file import ClusterFile, engine_connection, write_private
-from livn_ipp.cluster.journal import Journal
+from livn_ipp.cluster.keeping.journal import Journal
+from livn_ipp.cluster.reaching.cluster_file import (
+    ClusterFile,
+    engine_connection,
+    write_private,
+)
 from livn_ipp.errors import ConfigError
 
 FILE = ClusterFile(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.results import Results
+from livn_ipp.cluster.keeping.results import Results
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ConfigError
 from livn_ipp.testing import LightEnv

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from livn_ipp.cluster.connect import Connection
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.owned import OwnedProcesses, PortTaken
-from livn_ipp.cluster.processes import marked
-from livn_ipp.cluster.profile import connection_file, profile_directory
+from livn_ipp.cluster.machine.processes import marked
+from livn_ipp.cluster.reaching.connect import Connection
+from livn_ipp.cluster.reaching.profile import connection_file, profile_directory
+from livn_ipp.cluster.starting.owned import OwnedProcesses, PortTaken
 from livn_ipp.errors import ClusterLost, PreflightError
 
 pytestmark = pytest.mark.cluster

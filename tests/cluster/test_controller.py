@@ -14,9 +14,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from livn_ipp.cluster import events as c
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.controller import Controller
+from livn_ipp.cluster.control import events as c
+from livn_ipp.cluster.control.controller import Controller
 from livn_ipp.errors import (
     CallCancelled,
     CallTimeout,

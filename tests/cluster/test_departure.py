@@ -8,8 +8,8 @@ import time
 import pytest
 from ranks import MPI_SETTINGS, mpiexec
 
-from livn_ipp.cluster.causes import cause, last_words
-from livn_ipp.cluster.departure import failure_error, vote_or_leave
+from livn_ipp.cluster.machine.departure import failure_error, vote_or_leave
+from livn_ipp.cluster.starting.causes import cause, last_words
 from livn_ipp.errors import CallError, RankFailure
 from livn_ipp.subworld import Subworld
 
@@ -17,7 +17,7 @@ FAILURE = RankFailure(1, "node7", 42, "builtins", "KeyError", "'x'", "a tracebac
 
 VOTE = """
 import time
-from livn_ipp.cluster.departure import vote_or_leave
+from livn_ipp.cluster.machine.departure import vote_or_leave
 from livn_ipp.errors import RankFailure
 failure = RankFailure(1, "node7", 42, "builtins", "KeyError", "'x'" * 9999, "t" * 99999)
 with vote_or_leave(failure, world_rank=3):
@@ -68,7 +68,7 @@ QUIT = """
 import sys
 from mpi4py import MPI
 from livn_ipp.cluster import worker
-from livn_ipp.cluster.departure import before_the_end
+from livn_ipp.cluster.machine.departure import before_the_end
 busy = {busy}
 def leave():
     if busy and MPI.COMM_WORLD.rank == 1:

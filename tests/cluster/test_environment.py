@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livn_ipp.cluster import environment
-from livn_ipp.cluster.environment import (
+from livn_ipp.cluster.machine import environment
+from livn_ipp.cluster.machine.environment import (
     available_memory,
     engine_environment,
     standalone,

@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from livn_ipp.cluster.fleet import Abandon, End, Fleet, Retire, Start
+from livn_ipp.cluster.control.fleet import Abandon, End, Fleet, Retire, Start
 
 
 def lose(fleet, world, now):

@@ -13,11 +13,11 @@ import promises
 import pytest
 from watched import until
 
-from livn_ipp.cluster import join as module
-from livn_ipp.cluster.cluster_file import ClusterFile
-from livn_ipp.cluster.join import await_controller, join
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import end, marked
+from livn_ipp.cluster.machine.processes import end, marked
+from livn_ipp.cluster.reaching.cluster_file import ClusterFile
+from livn_ipp.cluster.starting import join as module
+from livn_ipp.cluster.starting.join import await_controller, join
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ClusterLost, ConfigError, VersionMismatch
 from livn_ipp.system import System

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livn_ipp.cluster import journal as module
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.journal import Journal, Past, Sent
+from livn_ipp.cluster.keeping import journal as module
+from livn_ipp.cluster.keeping.journal import Journal, Past, Sent
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 

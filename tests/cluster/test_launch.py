@@ -5,7 +5,7 @@ import psutil
 import pytest
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import CLUSTER, WORLD, marked
+from livn_ipp.cluster.machine.processes import CLUSTER, WORLD, marked
 from livn_ipp.cluster.topology import worlds
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 

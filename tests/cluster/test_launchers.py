@@ -24,7 +24,7 @@ from livn_ipp.cluster.launchers.script import (
     shipped_template,
     write_environment,
 )
-from livn_ipp.cluster.processes import CLUSTER, WORLD
+from livn_ipp.cluster.machine.processes import CLUSTER, WORLD
 from livn_ipp.errors import ConfigError, PreflightError
 
 LOG = Path("/home/ada/log/left-w0.log")

@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.lease import Lease
-from livn_ipp.cluster.processes import CLUSTER, marked
+from livn_ipp.cluster.machine.lease import Lease
+from livn_ipp.cluster.machine.processes import CLUSTER, marked
 from livn_ipp.errors import ClusterLost
 
 PATIENCE = 35  # s, the promise; it takes a few
@@ -17,7 +17,7 @@ PATIENCE = 35  # s, the promise; it takes a few
 OWNER_OF_A_SLEEPER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from livn_ipp.cluster.lease import Lease
+from livn_ipp.cluster.machine.lease import Lease
 marks = {"LIVN_IPP_CLUSTER": sys.argv[1] if sys.argv[1:] else "sleeper"}
 lease = Lease(marks, [Path(os.environ["LIVN_IPP_FILE"])])
 sleeper = subprocess.Popen(["sleep", "300"], env={**os.environ, **marks},
@@ -158,8 +158,8 @@ def test_a_detached_cluster_outlives_its_script(case):
 @pytest.mark.cluster
 @pytest.mark.mpi
 def test_a_rank_of_an_mpirun_can_own_a_cluster(case):
-    from livn_ipp.cluster.environment import engine_environment
-    from livn_ipp.cluster.mpi import matching_mpiexec
+    from livn_ipp.cluster.machine.environment import engine_environment
+    from livn_ipp.cluster.machine.mpi import matching_mpiexec
 
     case.environment = engine_environment(case.environment, {"LIVN_IPP_NAME": "inner"})
     code, out, err = case.run(
@@ -175,7 +175,7 @@ def test_a_rank_of_an_mpirun_can_own_a_cluster(case):
 
 def test_the_supervisor_refuses_to_run_without_a_mark():
     answer = subprocess.run(
-        [sys.executable, "-m", "livn_ipp.cluster.lease", str(os.getpid())],
+        [sys.executable, "-m", "livn_ipp.cluster.machine.lease", str(os.getpid())],
         timeout=30,
     )
     assert answer.returncode == 0

@@ -10,10 +10,11 @@ from pathlib import Path
 import promises
 import pytest
 
-from livn_ipp.cluster import memory, preflight, results
-from livn_ipp.cluster.causes import cause, last_words
+from livn_ipp.cluster.keeping import results
+from livn_ipp.cluster.keeping.results import check_size
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.results import check_size
+from livn_ipp.cluster.machine import memory, preflight
+from livn_ipp.cluster.starting.causes import cause, last_words
 from livn_ipp.errors import ConfigError, ResultTooLarge, WorkerLost, WorkerMemoryError
 
 MB = 10**6
@@ -21,7 +22,7 @@ MB = 10**6
 # C functions hold the interpreter, as a simulation does between two chunk ends.
 HUNGRY = """
 import ctypes, sys, time
-from livn_ipp.cluster.memory import MemoryWatch
+from livn_ipp.cluster.machine.memory import MemoryWatch
 watch = MemoryWatch(int(sys.argv[1]), rank=3)
 print(time.time(), flush=True)
 food = ctypes.create_string_buffer(int(sys.argv[2]))
@@ -68,7 +69,7 @@ def test_who_stays_below_the_limit_is_left_alone():
 def test_a_watch_ends_with_whom_it_watches():
     text = """
 import os, signal
-from livn_ipp.cluster.memory import MemoryWatch
+from livn_ipp.cluster.machine.memory import MemoryWatch
 print(MemoryWatch(10**12, rank=0)._process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -6,7 +6,7 @@ import time
 import pytest
 from kernels import Notebook
 
-from livn_ipp.cluster.processes import marked
+from livn_ipp.cluster.machine.processes import marked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.notebook]
 

@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livn_ipp.cluster import outbox, wire
-from livn_ipp.cluster.outbox import Outbox
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.keeping import outbox
+from livn_ipp.cluster.keeping.outbox import Outbox
 
 LIMIT = 100
 

@@ -6,8 +6,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from livn_ipp.cluster import preflight
-from livn_ipp.cluster.mpi import Implementation, check_mpi, identify, library, mpiexecs
+from livn_ipp.cluster.machine import preflight
+from livn_ipp.cluster.machine.mpi import (
+    Implementation,
+    check_mpi,
+    identify,
+    library,
+    mpiexecs,
+)
 from livn_ipp.errors import PreflightError
 
 HYDRA = """#!/bin/sh
@@ -45,7 +51,7 @@ assert "mpi4py.MPI" not in sys.modules
 @pytest.fixture
 def failure(case, other_python):
     """What a start says with these programs as the only ones on PATH."""
-    repository = str(Path(preflight.__file__).parents[2])
+    repository = str(Path(preflight.__file__).parents[3])
 
     def fail(*programs):
         place = other_python.parents[1] / "programs"
@@ -132,9 +138,9 @@ def test_this_machine_is_all_right():
 
 
 def test_asking_loads_no_mpi_here():
-    code = "import sys; from livn_ipp.cluster.preflight import require; require(1); "
-    code += "assert 'mpi4py.MPI' not in sys.modules"
-    repository = str(Path(preflight.__file__).parents[2])
+    code = "import sys; from livn_ipp.cluster.machine.preflight import require; "
+    code += "require(1); assert 'mpi4py.MPI' not in sys.modules"
+    repository = str(Path(preflight.__file__).parents[3])
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=repository)
 
 

@@ -7,7 +7,7 @@ import uuid
 import psutil
 import pytest
 
-from livn_ipp.cluster.processes import Started, end, marked, tail
+from livn_ipp.cluster.machine.processes import Started, end, marked, tail
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "

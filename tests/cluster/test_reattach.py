@@ -12,7 +12,7 @@ import pytest
 from watched import until
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import WORLD, end, marked
+from livn_ipp.cluster.machine.processes import WORLD, end, marked
 from livn_ipp.cluster.transports import takeover
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ClusterLost, ConfigError, WorkerLost

@@ -1,10 +1,10 @@
 import pytest
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.journal import Sent
-from livn_ipp.cluster.recovered import Recovered
-from livn_ipp.cluster.results import Results
-from livn_ipp.cluster.succession import Succession, Turn
+from livn_ipp.cluster.keeping.journal import Sent
+from livn_ipp.cluster.keeping.recovered import Recovered
+from livn_ipp.cluster.keeping.results import Results
+from livn_ipp.cluster.keeping.succession import Succession, Turn
 from livn_ipp.errors import CallCancelled, CallError, RankFailure, WorkerLost
 from livn_ipp.subworld import Subworld
 

@@ -7,7 +7,7 @@ from cases import Case
 from IPython.core.error import UsageError
 from kernels import Notebook, shell_with_magics
 
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.machine.processes import end
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import CallError, ConfigError
 from livn_ipp.testing import LightEnv

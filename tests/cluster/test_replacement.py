@@ -13,7 +13,7 @@ import pytest
 from watched import PATIENCE, Watched, until
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import CLUSTER, WORLD, marked
+from livn_ipp.cluster.machine.processes import CLUSTER, WORLD, marked
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import CallError, ClusterLost, WorkerLost
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.results import Results
-from livn_ipp.cluster.scratch import (
+from livn_ipp.cluster.keeping.results import Results
+from livn_ipp.cluster.keeping.scratch import (
     Scratch,
     read_frames,
     sweep,
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_no_torn_file(tmp_path, monkeypatch):
         room[0] -= count
         return real(file, data[:count])
 
-    monkeypatch.setattr("livn_ipp.cluster.scratch.os.write", write)
+    monkeypatch.setattr("livn_ipp.cluster.keeping.scratch.os.write", write)
     results = Results(0, tmp_path)
     with pytest.warns(RuntimeWarning, match=r"-1 \(No space left on device\)"):
         kept = [results.keep(some()) for _ in range(2)]
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_no_torn_file(tmp_path, monkeypatch):
 OWNER = """
 import os, signal, sys
 from pathlib import Path
-from livn_ipp.cluster.results import Results
+from livn_ipp.cluster.keeping.results import Results
 kept = Results(0, Path(sys.argv[1])).keep((b"x" * 100,))
 if sys.argv[2] == "crash":
     os.kill(os.getpid(), signal.SIGKILL)

@@ -16,11 +16,11 @@ from ipyparallel.serialize import pack_apply_message
 from jupyter_client.session import Session
 from zmq.utils.monitor import recv_monitor_message
 
-from livn_ipp.cluster.connect import Connection
-from livn_ipp.cluster.environment import one_host
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import marked
-from livn_ipp.cluster.security import checked_interface, greet, is_loopback
+from livn_ipp.cluster.machine.environment import one_host
+from livn_ipp.cluster.machine.processes import marked
+from livn_ipp.cluster.reaching.connect import Connection
+from livn_ipp.cluster.reaching.security import checked_interface, greet, is_loopback
 from livn_ipp.errors import ClusterLost, ConfigError
 
 NOBODY = 65534

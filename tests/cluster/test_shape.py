@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livn_ipp.cluster.environment import usable_cores
-from livn_ipp.cluster.shape import Shape
+from livn_ipp.cluster.machine.environment import usable_cores
+from livn_ipp.cluster.starting.shape import Shape
 from livn_ipp.errors import ConfigError
 
 counts = st.integers(1, 40)

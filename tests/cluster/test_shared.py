@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livn_ipp.cluster import shared, wire
-from livn_ipp.cluster.processes import marked
-from livn_ipp.cluster.scratch import SHARED_MEMORY
-from livn_ipp.cluster.shared import Inbox, offer
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.keeping import shared
+from livn_ipp.cluster.keeping.scratch import SHARED_MEMORY
+from livn_ipp.cluster.keeping.shared import Inbox, offer
+from livn_ipp.cluster.machine.processes import marked
 
 LARGE = [b"head", bytes(300_000), memoryview(b"tail")]
 
@@ -94,7 +95,7 @@ def test_too_little_room_sends_the_message_itself(inbox, monkeypatch):
     def full(file, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("livn_ipp.cluster.scratch.os.write", full)
+    monkeypatch.setattr("livn_ipp.cluster.keeping.scratch.os.write", full)
     assert offer([bytes(300_000)], inbox.path)[0] == bytes(300_000)
     assert found(inbox) == []
 

@@ -300,7 +300,7 @@ def test_a_killed_kernel_leaves_no_job(quiet, case):
 INSIDE = """
 import json, os
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.environment import usable_cores
+from livn_ipp.cluster.machine.environment import usable_cores
 with Cluster(subworld_size=2) as cluster:
     ranks = [(rank.world, rank.size, rank.host) for rank in cluster.ranks()]
 print(json.dumps([usable_cores(), ranks]))

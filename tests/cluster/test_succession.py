@@ -6,7 +6,7 @@ import pytest
 from ranks import run_on_ranks
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.succession import Succession, Turn, answers, fingerprint
+from livn_ipp.cluster.keeping.succession import Succession, Turn, answers, fingerprint
 from livn_ipp.subworld import Subworld
 
 INSTALL = wire.Install("p", wire.dumps(None))

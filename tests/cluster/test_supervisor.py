@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.starting.supervisor import Supervisor
 from livn_ipp.errors import ConfigError, PreflightError, VersionMismatch
 
 PATIENCE = 20.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ranks import MPI_SETTINGS, mpiexec, run_on_ranks
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.partial import Partial
+from livn_ipp.cluster.keeping.partial import Partial
 from livn_ipp.cluster.telemetry import INTERVAL, MOST_SPIKES, Telemetry
 from livn_ipp.cluster.worker import Worker
 from livn_ipp.decoding import GatherAndMerge

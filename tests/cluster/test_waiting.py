@@ -2,8 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from livn_ipp.cluster import waiting
-from livn_ipp.cluster.waiting import Waiting
+from livn_ipp.cluster.starting import waiting
+from livn_ipp.cluster.starting.waiting import Waiting
 from livn_ipp.errors import PreflightError
 
 

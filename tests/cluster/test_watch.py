@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.events import StopCall, WorkerStuck
+from livn_ipp.cluster.control.events import StopCall, WorkerStuck
+from livn_ipp.cluster.control.watch import Watch
 from livn_ipp.cluster.limits import Limits
-from livn_ipp.cluster.watch import Watch
 
 
 def call(number, limit=None):

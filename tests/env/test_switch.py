@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livn_ipp import DistributedFallbackWarning, make
-from livn_ipp.cluster import environment, mpi, preflight
+from livn_ipp.cluster.machine import environment, mpi, preflight
 from livn_ipp.env.switch import CONFIG_KEYS, checked_config
 from livn_ipp.errors import ConfigError, PreflightError
 from livn_ipp.testing import LightEnv

@@ -20,7 +20,7 @@ from cases import Case
 from watched import Watched
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.machine.processes import end
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.testing import FaultyEnv
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from watched import PATIENCE, until
 
-from livn_ipp.cluster.processes import marked
+from livn_ipp.cluster.machine.processes import marked
 from livn_ipp.errors import CallCancelled
 from livn_ipp.testing import Fault, Raise
 from livn_ipp.types import Decoding

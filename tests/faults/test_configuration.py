@@ -6,7 +6,7 @@ import time
 import pytest
 from watched import PATIENCE
 
-from livn_ipp.cluster.processes import WORLD
+from livn_ipp.cluster.machine.processes import WORLD
 from livn_ipp.testing import Fault, LightEnv, Sleep, kill_rank, with_faults
 
 pytestmark = pytest.mark.cluster

@@ -10,7 +10,7 @@ import pytest
 from watched import PATIENCE, Watched, until
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import marked
+from livn_ipp.cluster.machine.processes import marked
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ClusterLost
 from livn_ipp.testing import Fault, FaultyEnv, Sleep, kill_rank

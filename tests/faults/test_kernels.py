@@ -10,7 +10,7 @@ import pytest
 from watched import PATIENCE, until
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.machine.processes import end
 from livn_ipp.env.distributed import DistributedEnv
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

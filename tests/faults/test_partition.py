@@ -15,9 +15,9 @@ import psutil
 import pytest
 from watched import PATIENCE, until
 
-from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.processes import WORLD, end, marked
+from livn_ipp.cluster.machine.environment import engine_environment
+from livn_ipp.cluster.machine.processes import WORLD, end, marked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -33,7 +33,7 @@ def attempt(record):
 
 def test_without_mpiexec_the_package_is_named(attempt, monkeypatch, tmp_path):
     """F26."""
-    from livn_ipp.cluster import mpi
+    from livn_ipp.cluster.machine import mpi
 
     monkeypatch.setattr(mpi, "mpiexecs", list)
     env = DistributedEnv("EI1", backend=FaultyEnv, num_workers=1)

@@ -9,8 +9,8 @@ from cases import Case
 from watched import until
 
 from livn_ipp.cluster.launch import Cluster
-from livn_ipp.cluster.owned import Heartbeat
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.machine.processes import end
+from livn_ipp.cluster.starting.owned import Heartbeat
 from livn_ipp.decoding import GatherAndMerge
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.errors import ConfigError, LivnError
@@ -215,7 +215,7 @@ def test_heartbeats_are_said_to_the_controller():
 
 
 def test_the_cluster_passes_its_heartbeat_on(monkeypatch):
-    from livn_ipp.cluster import owned
+    from livn_ipp.cluster.starting import owned
 
     class Started(Exception):
         pass

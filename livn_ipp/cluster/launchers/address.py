@@ -4,7 +4,7 @@ import socket
 
 import psutil
 
-from livn_ipp.cluster.security import LOOPBACK
+from livn_ipp.cluster.reaching.security import LOOPBACK
 
 __all__ = ["own_address"]
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.launchers.address import own_address
 from livn_ipp.cluster.launchers.base import ENGINE
 from livn_ipp.cluster.launchers.jobs import Job, Jobs
@@ -20,9 +19,10 @@ from livn_ipp.cluster.launchers.script import (
     shipped_template,
     write_environment,
 )
-from livn_ipp.cluster.mpi import matching_mpiexec
-from livn_ipp.cluster.preflight import require_packages
-from livn_ipp.cluster.processes import CLUSTER, WORLD
+from livn_ipp.cluster.machine.environment import engine_environment
+from livn_ipp.cluster.machine.mpi import matching_mpiexec
+from livn_ipp.cluster.machine.preflight import require_packages
+from livn_ipp.cluster.machine.processes import CLUSTER, WORLD
 from livn_ipp.errors import PreflightError
 
 __all__ = ["BatchLauncher"]

@@ -9,13 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from livn_ipp.cluster.environment import standalone
 from livn_ipp.cluster.launchers.schedulers import (
     JobState,
     Scheduler,
     logged_verdict,
 )
-from livn_ipp.cluster.processes import end, tail
+from livn_ipp.cluster.machine.environment import standalone
+from livn_ipp.cluster.machine.processes import end, tail
 from livn_ipp.errors import PreflightError
 
 __all__ = ["Job", "Jobs"]

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from livn_ipp.cluster.allocation import allocation, elsewhere, place
-from livn_ipp.cluster.environment import engine_environment
 from livn_ipp.cluster.launchers.address import own_address
 from livn_ipp.cluster.launchers.base import ENGINE
-from livn_ipp.cluster.mpi import identify_mpiexec, matching_mpiexec
-from livn_ipp.cluster.preflight import require, require_packages
-from livn_ipp.cluster.processes import Started
-from livn_ipp.cluster.security import LOOPBACK
+from livn_ipp.cluster.machine.allocation import allocation, elsewhere, place
+from livn_ipp.cluster.machine.environment import engine_environment
+from livn_ipp.cluster.machine.mpi import identify_mpiexec, matching_mpiexec
+from livn_ipp.cluster.machine.preflight import require, require_packages
+from livn_ipp.cluster.machine.processes import Started
+from livn_ipp.cluster.reaching.security import LOOPBACK
 from livn_ipp.errors import ConfigError
 
 __all__ = ["MPILauncher"]

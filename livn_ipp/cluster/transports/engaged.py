@@ -9,7 +9,7 @@ from typing import Any
 import zmq
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.shared import Inbox
+from livn_ipp.cluster.keeping.shared import Inbox
 from livn_ipp.cluster.transports.channel import Channel, Message
 from livn_ipp.cluster.transports.engine import LISTEN, OPEN, SHUT
 from livn_ipp.cluster.transports.listening import PROGRESS

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from ipyparallel.engine.datapub import publish_data
 
 from livn_ipp.cluster import wire, worker
-from livn_ipp.cluster.causes import log_descriptor
+from livn_ipp.cluster.keeping.shared import offer
+from livn_ipp.cluster.keeping.succession import Refused, Succession, Turn
 from livn_ipp.cluster.launchers.address import own_address
-from livn_ipp.cluster.security import LOOPBACK
-from livn_ipp.cluster.shared import offer
-from livn_ipp.cluster.succession import Refused, Succession, Turn
+from livn_ipp.cluster.reaching.security import LOOPBACK
+from livn_ipp.cluster.starting.causes import log_descriptor
 from livn_ipp.cluster.transports.listening import Listening
 from livn_ipp.cluster.transports.seats import differing
 from livn_ipp.errors import ConfigError

@@ -7,7 +7,7 @@ from typing import Any
 
 from livn_ipp.cluster import topology
 from livn_ipp.cluster.dispatcher import Listener
-from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.starting.supervisor import Supervisor
 from livn_ipp.cluster.transports.seats import Seat
 
 __all__ = ["ComingAndGoing"]

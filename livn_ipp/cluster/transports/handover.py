@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.journal import Journal, Past
-from livn_ipp.cluster.succession import Found, Turn, fingerprint
+from livn_ipp.cluster.keeping.journal import Journal, Past
+from livn_ipp.cluster.keeping.succession import Found, Turn, fingerprint
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ClusterLost, ConfigError
 

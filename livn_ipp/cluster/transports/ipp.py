@@ -12,14 +12,14 @@ from typing import Any
 from ipyparallel.serialize import deserialize_object
 
 from livn_ipp.cluster import topology, wire
-from livn_ipp.cluster.departure import failure_error
 from livn_ipp.cluster.dispatcher import Listener
-from livn_ipp.cluster.journal import Past
-from livn_ipp.cluster.memory import memory_error
-from livn_ipp.cluster.preflight import warn_of_memory
-from livn_ipp.cluster.shared import Inbox
-from livn_ipp.cluster.succession import Refused, Turn
-from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.keeping.journal import Past
+from livn_ipp.cluster.keeping.shared import Inbox
+from livn_ipp.cluster.keeping.succession import Refused, Turn
+from livn_ipp.cluster.machine.departure import failure_error
+from livn_ipp.cluster.machine.memory import memory_error
+from livn_ipp.cluster.machine.preflight import warn_of_memory
+from livn_ipp.cluster.starting.supervisor import Supervisor
 from livn_ipp.cluster.transports.engaged import Engaged
 from livn_ipp.cluster.transports.engine import BOOT, CLOSE, SERVE
 from livn_ipp.cluster.transports.growth import ComingAndGoing

@@ -9,12 +9,12 @@ from typing import Any, Final
 from livn_ipp.cluster import topology, wire
 from livn_ipp.cluster.dispatcher import Listener
 from livn_ipp.cluster.futures import CallFuture
-from livn_ipp.cluster.journal import Past
-from livn_ipp.cluster.recovered import Recovered
-from livn_ipp.cluster.results import Results
-from livn_ipp.cluster.shared import Inbox
-from livn_ipp.cluster.succession import Found
-from livn_ipp.cluster.supervisor import Supervisor
+from livn_ipp.cluster.keeping.journal import Past
+from livn_ipp.cluster.keeping.recovered import Recovered
+from livn_ipp.cluster.keeping.results import Results
+from livn_ipp.cluster.keeping.shared import Inbox
+from livn_ipp.cluster.keeping.succession import Found
+from livn_ipp.cluster.starting.supervisor import Supervisor
 from livn_ipp.cluster.transports.engine import SUCCEED
 from livn_ipp.cluster.transports.handover import Handover, agreed_version
 from livn_ipp.cluster.transports.seats import Seat, Seating

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from livn_ipp.cluster.environment import python_path, standalone
-from livn_ipp.cluster.processes import end
+from livn_ipp.cluster.machine.environment import python_path, standalone
+from livn_ipp.cluster.machine.processes import end
 
 __all__ = ["Lease", "main"]
 
@@ -35,7 +35,7 @@ class Lease:
     ----------
     marks
         Variables that identify the processes; see
-        :func:`livn_ipp.cluster.processes.marked`.
+        :func:`livn_ipp.cluster.machine.processes.marked`.
     files
         Files to remove with them.
     commands
@@ -56,7 +56,7 @@ class Lease:
             [
                 sys.executable,
                 "-m",
-                "livn_ipp.cluster.lease",
+                "livn_ipp.cluster.machine.lease",
                 str(os.getpid()),
                 *(f"--mark={mark}" for mark in told),
                 *(f"--run={shlex.join(command)}" for command in commands),
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> None:
     for file in rest:
         if not file.startswith(("--mark=", "--run=")):
             Path(file).unlink(missing_ok=True)
-    from livn_ipp.cluster.scratch import sweep  # late: with numpy, it is large
+    from livn_ipp.cluster.keeping.scratch import sweep  # late: with numpy, it is large
 
     sweep()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from livn_ipp.cluster import topology
-from livn_ipp.cluster.connect import Connection
-from livn_ipp.cluster.journal import Journal, Past
+from livn_ipp.cluster.keeping.journal import Journal, Past
+from livn_ipp.cluster.reaching.connect import Connection
 from livn_ipp.cluster.topology import Rank, WorkerPlace
 from livn_ipp.display import Card, Shown, new_dashboard, new_telemetry
 from livn_ipp.errors import ClusterLost, ConfigError, LivnError

@@ -7,8 +7,8 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 
-from livn_ipp.cluster.environment import available_memory, usable_cores
-from livn_ipp.cluster.mpi import check_mpi
+from livn_ipp.cluster.machine.environment import available_memory, usable_cores
+from livn_ipp.cluster.machine.mpi import check_mpi
 from livn_ipp.errors import PreflightError
 from livn_ipp.types import Finding
 

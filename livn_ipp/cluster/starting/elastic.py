@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from livn_ipp.cluster import topology
-from livn_ipp.cluster.probe import refuse, software
-from livn_ipp.cluster.reachable import Reachable
-from livn_ipp.cluster.shape import check_count
+from livn_ipp.cluster.reaching.probe import refuse, software
+from livn_ipp.cluster.reaching.reachable import Reachable
+from livn_ipp.cluster.starting.shape import check_count
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 

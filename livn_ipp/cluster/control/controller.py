@@ -11,8 +11,9 @@ running calls, and later calls wait until all have acknowledged it.
 import heapq
 from collections import deque
 
-from livn_ipp.cluster import outcomes, wire
-from livn_ipp.cluster.events import (
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.control import outcomes
+from livn_ipp.cluster.control.events import (
     AskWorker,
     CallsSubmitted,
     CancelCalls,
@@ -36,9 +37,9 @@ from livn_ipp.cluster.events import (
     WorkerJoined,
     WorkerStuck,
 )
-from livn_ipp.cluster.records import Call, Epoch, Parcel, Setter
-from livn_ipp.cluster.records import Worker as Held
-from livn_ipp.cluster.sessions import Sessions
+from livn_ipp.cluster.control.records import Call, Epoch, Parcel, Setter
+from livn_ipp.cluster.control.records import Worker as Held
+from livn_ipp.cluster.control.sessions import Sessions
 from livn_ipp.errors import (
     CallCancelled,
     CallError,
@@ -64,7 +65,7 @@ class Controller(Sessions):
 
     Examples
     --------
-    >>> from livn_ipp.cluster.events import Request
+    >>> from livn_ipp.cluster.control.events import Request
     >>> controller = Controller()
     >>> controller.handle(WorkerJoined(0))
     []

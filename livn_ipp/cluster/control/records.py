@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.events import Request, Step
+from livn_ipp.cluster.control.events import Request, Step
 from livn_ipp.cluster.wire import Frames
 from livn_ipp.errors import LivnError
 

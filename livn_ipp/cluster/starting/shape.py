@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from livn_ipp.cluster.allocation import allocation, elsewhere
-from livn_ipp.cluster.environment import usable_cores
-from livn_ipp.cluster.preflight import ranks_in_memory
+from livn_ipp.cluster.machine.allocation import allocation, elsewhere
+from livn_ipp.cluster.machine.environment import usable_cores
+from livn_ipp.cluster.machine.preflight import ranks_in_memory
 from livn_ipp.errors import ConfigError
 
 __all__ = ["Shape", "check_count"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.scratch import (
+from livn_ipp.cluster.keeping.scratch import (
     SHARED_MEMORY,
     Scratch,
     take_frames,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from livn_ipp.cluster.allocation import allocation, elsewhere
+from livn_ipp.cluster.machine.allocation import allocation, elsewhere
 
 __all__ = [
     "available_memory",
@@ -150,7 +150,7 @@ def python_path(current: str) -> str:
     str
         Its new value.
     """
-    here = str(Path(__file__).resolve().parents[2])
+    here = str(Path(__file__).resolve().parents[3])
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     entries = [entry for entry in current.split(os.pathsep) if entry]
     # Last, so that a checkout's other directories shadow nothing.

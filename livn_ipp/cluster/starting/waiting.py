@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from livn_ipp.cluster.owned import OwnedProcesses
+from livn_ipp.cluster.starting.owned import OwnedProcesses
 
 __all__ = ["Waiting"]
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.outbox import Outbox
+from livn_ipp.cluster.keeping.outbox import Outbox
 from livn_ipp.subworld import Subworld
 
 __all__ = ["Found", "Refused", "Succession", "Turn", "answers", "fingerprint"]

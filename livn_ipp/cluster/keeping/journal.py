@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.cluster_file import check_trusted, write_private
+from livn_ipp.cluster.reaching.cluster_file import check_trusted, write_private
 from livn_ipp.cluster.topology import Rank
 from livn_ipp.errors import ConfigError
 

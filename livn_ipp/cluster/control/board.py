@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from livn_ipp.cluster import outcomes, wire
-from livn_ipp.cluster.events import (
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.control import outcomes
+from livn_ipp.cluster.control.events import (
     AskWorker,
     Instruction,
     OpenSession,
@@ -20,9 +21,9 @@ from livn_ipp.cluster.events import (
     Send,
     Started,
 )
-from livn_ipp.cluster.pace import Pace
-from livn_ipp.cluster.records import Call, Epoch, Parcel, Pin, Queue, Session
-from livn_ipp.cluster.records import Worker as Held
+from livn_ipp.cluster.control.pace import Pace
+from livn_ipp.cluster.control.records import Call, Epoch, Parcel, Pin, Queue, Session
+from livn_ipp.cluster.control.records import Worker as Held
 from livn_ipp.cluster.wire import Frames
 from livn_ipp.errors import LivnError, SessionLost
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.environment import available_memory
-from livn_ipp.cluster.scratch import Scratch, read_frames, write_frames
+from livn_ipp.cluster.keeping.scratch import Scratch, read_frames, write_frames
+from livn_ipp.cluster.machine.environment import available_memory
 from livn_ipp.errors import ResultLost, ResultTooLarge
 
 __all__ = ["Kept", "Results", "check_size"]

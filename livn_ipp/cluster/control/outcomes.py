@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.records import Call
+from livn_ipp.cluster.control.records import Call
 from livn_ipp.errors import (
     CallError,
     CallTimeout,

@@ -8,12 +8,12 @@ from collections.abc import Collection
 from typing import Any
 
 from livn_ipp.cluster import topology
-from livn_ipp.cluster.causes import cause, last_words
-from livn_ipp.cluster.elastic import Elastic
-from livn_ipp.cluster.owned import OwnedProcesses
-from livn_ipp.cluster.probe import software
-from livn_ipp.cluster.shape import Shape
-from livn_ipp.cluster.waiting import Waiting
+from livn_ipp.cluster.reaching.probe import software
+from livn_ipp.cluster.starting.causes import cause, last_words
+from livn_ipp.cluster.starting.elastic import Elastic
+from livn_ipp.cluster.starting.owned import OwnedProcesses
+from livn_ipp.cluster.starting.shape import Shape
+from livn_ipp.cluster.starting.waiting import Waiting
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Worlds"]
@@ -202,7 +202,7 @@ class Worlds(Elastic):
         Returns
         -------
         list of dict
-            As :func:`livn_ipp.cluster.causes.last_words` reads them.
+            As :func:`livn_ipp.cluster.starting.causes.last_words` reads them.
         """
         if self._processes is None:
             return []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from livn_ipp.cluster import wire
-from livn_ipp.cluster.events import StopCall, WorkerStuck
+from livn_ipp.cluster.control.events import StopCall, WorkerStuck
 from livn_ipp.cluster.limits import Limits
 
 __all__ = ["Watch"]

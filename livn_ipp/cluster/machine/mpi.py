@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from livn_ipp.cluster.environment import standalone
+from livn_ipp.cluster.machine.environment import standalone
 from livn_ipp.errors import PreflightError
 from livn_ipp.types import Finding
 

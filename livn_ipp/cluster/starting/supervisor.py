@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from livn_ipp.cluster.fleet import Abandon, End, Fleet, Order, Retire, Start
+from livn_ipp.cluster.control.fleet import Abandon, End, Fleet, Order, Retire, Start
 from livn_ipp.errors import ClusterLost, LivnError, VersionMismatch
 
 __all__ = ["Crew", "Supervisor"]

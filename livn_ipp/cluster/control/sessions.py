@@ -7,10 +7,11 @@ configuration that it had; its answers must be those that it gave before.
 import hashlib
 from typing import Final
 
-from livn_ipp.cluster import outcomes, wire
-from livn_ipp.cluster.board import Board
-from livn_ipp.cluster.events import Disengage, Engage, OpenSession, Settle, Step
-from livn_ipp.cluster.records import Call, Parcel, Session
+from livn_ipp.cluster import wire
+from livn_ipp.cluster.control import outcomes
+from livn_ipp.cluster.control.board import Board
+from livn_ipp.cluster.control.events import Disengage, Engage, OpenSession, Settle, Step
+from livn_ipp.cluster.control.records import Call, Parcel, Session
 from livn_ipp.errors import CallCancelled, ConfigError, LivnError, SessionLost
 
 __all__ = ["Sessions"]
@@ -22,7 +23,7 @@ _COMPARED: Final = 1 << 20
 class Sessions(Board):
     """Gives workers to sessions, and their states back to them.
 
-    Parameters are those of :class:`livn_ipp.cluster.board.Board`.
+    Parameters are those of :class:`livn_ipp.cluster.control.board.Board`.
     """
 
     def session_loss(self, session: int) -> SessionLost | None:

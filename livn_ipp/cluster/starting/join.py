@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from livn_ipp.cluster.cluster_file import ClusterFile, engine_connection
-from livn_ipp.cluster.environment import one_host
 from livn_ipp.cluster.launchers import MPILauncher
-from livn_ipp.cluster.lease import Lease
-from livn_ipp.cluster.preflight import require
-from livn_ipp.cluster.probe import REFUSAL, software
-from livn_ipp.cluster.processes import CLUSTER, WORLD, tail
-from livn_ipp.cluster.profile import listens, profile_directory
-from livn_ipp.cluster.security import is_loopback
-from livn_ipp.cluster.shape import check_count
+from livn_ipp.cluster.machine.environment import one_host
+from livn_ipp.cluster.machine.lease import Lease
+from livn_ipp.cluster.machine.preflight import require
+from livn_ipp.cluster.machine.processes import CLUSTER, WORLD, tail
+from livn_ipp.cluster.reaching.cluster_file import ClusterFile, engine_connection
+from livn_ipp.cluster.reaching.probe import REFUSAL, software
+from livn_ipp.cluster.reaching.profile import listens, profile_directory
+from livn_ipp.cluster.reaching.security import is_loopback
+from livn_ipp.cluster.starting.shape import check_count
 from livn_ipp.cluster.topology import differences
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError, VersionMismatch
 
@@ -64,7 +64,7 @@ def await_controller(
     Returns
     -------
     tuple
-        As :func:`livn_ipp.cluster.cluster_file.engine_connection` reads it.
+        As :func:`livn_ipp.cluster.reaching.cluster_file.engine_connection` reads it.
 
     Raises
     ------

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from livn_ipp.cluster.environment import engine_environment, one_host
-from livn_ipp.cluster.found import FoundWorld
 from livn_ipp.cluster.launchers import Launcher, WorldProcess
-from livn_ipp.cluster.lease import Lease
 from livn_ipp.cluster.limits import check_limit
-from livn_ipp.cluster.processes import CLUSTER, WORLD, Started, end, tail
-from livn_ipp.cluster.profile import connection_file
-from livn_ipp.cluster.security import LOOPBACK, is_loopback
+from livn_ipp.cluster.machine.environment import engine_environment, one_host
+from livn_ipp.cluster.machine.lease import Lease
+from livn_ipp.cluster.machine.processes import CLUSTER, WORLD, Started, end, tail
+from livn_ipp.cluster.reaching.profile import connection_file
+from livn_ipp.cluster.reaching.security import LOOPBACK, is_loopback
+from livn_ipp.cluster.starting.found import FoundWorld
 from livn_ipp.errors import ClusterLost, ConfigError, PreflightError
 
 __all__ = ["Heartbeat", "OwnedProcesses", "PortTaken"]

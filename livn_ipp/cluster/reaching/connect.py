@@ -8,9 +8,9 @@ import weakref
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from livn_ipp.cluster.probe import ask, registered
-from livn_ipp.cluster.profile import listens, reach
-from livn_ipp.cluster.security import greet
+from livn_ipp.cluster.reaching.probe import ask, registered
+from livn_ipp.cluster.reaching.profile import listens, reach
+from livn_ipp.cluster.reaching.security import greet
 from livn_ipp.cluster.topology import Rank, worlds
 from livn_ipp.errors import ClusterLost, ConfigError
 

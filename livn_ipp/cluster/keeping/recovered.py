@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from livn_ipp.cluster import wire
+from livn_ipp.cluster.control.outcomes import error_of, timed_out
 from livn_ipp.cluster.futures import CallFuture
-from livn_ipp.cluster.journal import Sent
-from livn_ipp.cluster.outcomes import error_of, timed_out
-from livn_ipp.cluster.results import Results
-from livn_ipp.cluster.succession import answers
+from livn_ipp.cluster.keeping.journal import Sent
+from livn_ipp.cluster.keeping.results import Results
+from livn_ipp.cluster.keeping.succession import answers
 from livn_ipp.errors import CallCancelled, WorkerLost
 
 __all__ = ["Recovered"]

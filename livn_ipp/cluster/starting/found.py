@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from livn_ipp.cluster.processes import end, marked
+from livn_ipp.cluster.machine.processes import end, marked
 
 __all__ = ["FoundWorld"]
 

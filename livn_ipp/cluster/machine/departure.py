@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import cache
 from typing import Any, Final
 
-from livn_ipp.cluster.causes import say_last_words
+from livn_ipp.cluster.starting.causes import say_last_words
 from livn_ipp.errors import CallError, RankFailure, call_error
 
 __all__ = ["before_the_end", "failure_error", "leave", "vote_or_leave"]
@@ -99,7 +99,7 @@ def leave(**words: Any) -> None:
     Parameters
     ----------
     **words
-        As :func:`livn_ipp.cluster.causes.say_last_words` takes them.
+        As :func:`livn_ipp.cluster.starting.causes.say_last_words` takes them.
     """
     say_last_words(**words)
     os._exit(1)

@@ -1,0 +1,1 @@
+"""Replies, results and plans that are kept until somebody has them."""

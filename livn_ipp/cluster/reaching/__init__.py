@@ -1,0 +1,1 @@
+"""Finding a controller, connecting to it, and asking ranks who they are."""

@@ -1,0 +1,1 @@
+"""Worlds of ranks: started, joined, watched, lost, replaced and ended."""
