@@ -4,7 +4,8 @@
 
 The environment tells how long it took itself; what is left of a step is overhead. Two
 environments at once are compared with Gymnasium's AsyncVectorEnv and, if it is
-installed, with the SubprocVecEnv of Stable-Baselines3.
+installed, with the SubprocVecEnv of Stable-Baselines3; one environment with livn's
+GymnasiumEnv over its DistributedEnv, if that is installed.
 """
 
 import contextlib
@@ -13,9 +14,12 @@ import importlib.util
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp import make_vec
+from livn_ipp.cluster.mpi import matching_mpiexec
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.env.session import Session
 from livn_ipp.testing import LightEnv, kill_rank
@@ -161,9 +166,17 @@ def step_overhead(ranks: int, seconds: float) -> tuple[list[float], list[float]]
     return usual, channel
 
 
+def show(label: str, overhead: list[float], rest: str = "") -> None:
+    """Print a line of a table: how the overheads, in s, are distributed."""
+    low, *_, high = statistics.quantiles(overhead, n=10)
+    middle = statistics.median(overhead)
+    figures = "".join(f"{1e3 * x:8.3f}" for x in (low, middle, high))
+    click.echo(f"{label:34}{figures}{rest}")
+
+
 def show_step_overhead() -> None:
     """Print the table of a step's overhead."""
-    click.echo("step overhead (ms): wall time of a step less its environment's")
+    click.echo("\nstep overhead (ms): wall time of a step less its environment's")
     click.echo(f"{'':34}{'p10':>8}{'median':>8}{'p90':>8}")
     for ranks in (1, 2):
         for seconds in (0.0, SIMULATED):
@@ -171,11 +184,7 @@ def show_step_overhead() -> None:
             for name, found in zip(
                 ("as a call", "over the channel"), ways, strict=True
             ):
-                low, *_, high = statistics.quantiles(found, n=10)
-                middle = statistics.median(found)
-                label = f"{ranks} rank(s), {1e3 * seconds:g} ms, {name}"
-                figures = "".join(f"{1e3 * x:8.3f}" for x in (low, middle, high))
-                click.echo(f"{label:34}{figures}")
+                show(f"{ranks} rank(s), {1e3 * seconds:g} ms, {name}", found)
 
 
 def seconds_itself(seconds: float, action: float, task: Any) -> float:
@@ -278,12 +287,10 @@ def show_vectors() -> None:
     click.echo("efficiency, the time that the slower one took itself by the whole")
     click.echo(f"{'':34}{'p10':>8}{'median':>8}{'p90':>8}{'efficiency':>12}")
     for (name, seconds), found in walls.items():
-        overhead = [1e3 * (wall - within) for within, wall in found]
-        low, *_, high = statistics.quantiles(overhead, n=10)
-        figures = "".join(f"{x:8.3f}" for x in (low, statistics.median(overhead), high))
         part = statistics.median(within / wall for within, wall in found)
-        efficiency = f"{part:12.2f}" if seconds else f"{'':>12}"
-        click.echo(f"{f'{name}, {1e3 * seconds:g} ms':34}{figures}{efficiency}")
+        efficiency = f"{part:12.2f}" if seconds else ""
+        overhead = [wall - within for within, wall in found]
+        show(f"{name}, {1e3 * seconds:g} ms", overhead, efficiency)
 
 
 def recovery(name: str) -> str:
@@ -321,6 +328,20 @@ def show_recovery() -> None:
         click.echo(f"{name:20}{recovery(name)}")
 
 
+def show_livn() -> None:
+    """Measure livn's loop under mpiexec: a controller and a worker."""
+    if not importlib.util.find_spec("livn"):
+        return
+    program = Path(__file__).with_name("closed_loop_livn.py")
+    command = [str(matching_mpiexec()), "-n", "2", sys.executable, str(program)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False
+    )
+    click.echo(done.stdout, nl=False)
+    if done.returncode:
+        click.echo(f"livn: ended with {done.returncode}\n{done.stderr[-500:]}")
+
+
 @click.command()
 def main() -> None:
     """Print all tables, with what they were measured on."""
@@ -330,6 +351,7 @@ def main() -> None:
     show_vectors()
     show_recovery()
     show_step_overhead()
+    show_livn()
 
 
 if __name__ == "__main__":
