@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livn_ipp import make_vec
-from livn_ipp.cluster.mpi import matching_mpiexec
+from livn_ipp.cluster.machine.mpi import matching_mpiexec
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.env.session import Session
 from livn_ipp.testing import LightEnv, kill_rank

@@ -499,7 +499,7 @@ def test_a_step_that_ran_out_of_time_is_undone(env):
             until_stopped(run, env)
         return run[0], env.trial
 
-    with env.session(summed, trial=4, recover="replay", timeout=1.0) as session:
+    with env.session(summed, trial=4, recover="replay", timeout=3.0) as session:
         first = session.step(1)
         late, behind = session.submit("for ever"), session.submit(2)
         with pytest.raises(CallTimeout):

@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -162,3 +163,17 @@ def test_a_port_that_was_taken_by_chance_costs_a_second_start(monkeypatch):
         assert not marked(refused[0].marks)
         assert [rank.size for rank in cluster.ranks()] == [1, 1]
         assert not cluster.launching
+
+
+def test_one_that_ends_while_it_is_asked_is_not_waited_for(cluster_2x2, monkeypatch):
+    information = json.loads(cluster_2x2._processes.client_file.read_text())
+    monkeypatch.setattr(Connection, "_knock", lambda self: None)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        told_soon(ClusterLost, "does not answer"),
+    ):
+        timer = threading.Timer(1.0, silent.close)
+        timer.start()
+        port = silent.getsockname()[1]
+        Connection({**information, "registration": port}, "gone", patience=100.0)
+    timer.join()

@@ -17,6 +17,7 @@ from livn_ipp.errors import ClusterLost, ConfigError
 __all__ = ["Connection", "connection_of"]
 
 _TIMEOUT = 8.0  # s, for a controller to answer
+_FIRST_TURN = 4.0  # s, after which it is asked anew, and then after twice as long
 _GREETING_TIMEOUT = 5.0  # s, for it to take a key, which threads of its own do
 _ANSWER_TIMEOUT = 30.0  # s, for an idle engine to tell its rank
 _PORTS = (
@@ -113,19 +114,28 @@ class Connection:
         return client
 
     def _request(self) -> Any:
+        deadline = time.monotonic() + self._patience
+        turn = _FIRST_TURN
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                return self._client(min(turn, left))
+            except OSError as error:
+                # In between it is seen that a controller has ended meanwhile.
+                if turn < left and listens(self._information):
+                    turn *= 2
+                    continue
+                raise self._unanswered(
+                    f"{error}; it hangs, or signs messages with another key than that "
+                    f"in the connection file"
+                ) from error
+
+    def _client(self, timeout: float) -> Any:
         import ipyparallel
 
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # odd host names
-                return ipyparallel.Client(
-                    dict(self._information), timeout=self._patience
-                )
-        except OSError as error:
-            raise self._unanswered(
-                f"{error}; it hangs, or signs messages with another key than that "
-                f"in the connection file"
-            ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # odd host names
+            return ipyparallel.Client(dict(self._information), timeout=timeout)
 
     def _knock(self) -> None:
         try:

@@ -12,7 +12,13 @@ __all__ = ["Hub"]
 
 _GONE: Final = 2.5  # s, for a connection that broke to come back
 _STOOD_STILL: Final = 2.0  # s between looks, of which only this counts
-_LOOP_TURN: Final = 5.0  # s, for the client's thread to do what it is asked
+_LOOP_TURN: Final = 5.0  # s, for another thread to do what it is asked
+_LOOK: Final = 100  # ms
+_EVENTS: Final = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_MONITOR_STOPPED  # also told by a socket that was closed
+)
 
 
 class Hub:
@@ -57,13 +63,13 @@ class Hub:
 
     def close(self) -> None:
         """Stop watching; nobody may be asking meanwhile."""
-        # An event that nobody takes any more blocks libzmq's thread, and with it every
-        # connection of this process, for ever: the source is closed before the drain.
-        if self._unwatch() and self._line is not None:
-            self._line.close(linger=0)
-        self._line = None
+        self._unwatch()
+        deadline = time.monotonic() + _LOOP_TURN
+        while self._line is not None and time.monotonic() < deadline:
+            if self._line.poll(_LOOK):
+                self._listen()
 
-    def _unwatch(self) -> bool:
+    def _unwatch(self) -> None:
         client = self._client
         stopped = threading.Event()
 
@@ -72,17 +78,22 @@ class Hub:
                 client._query_socket.disable_monitor()  # noqa: SLF001
             stopped.set()
 
-        client._io_loop.add_callback(stop)  # noqa: SLF001 - after _watch
-        return client._io_thread.is_alive() and stopped.wait(_LOOP_TURN)  # noqa: SLF001
+        if client._io_thread.is_alive():  # noqa: SLF001
+            client._io_loop.add_callback(stop)  # noqa: SLF001 - after _watch
+            stopped.wait(_LOOP_TURN)
 
     def _watch(self) -> None:
-        events = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
-        self._line = self._client._query_socket.get_monitor_socket(events)  # noqa: SLF001
+        self._line = self._client._query_socket.get_monitor_socket(_EVENTS)  # noqa: SLF001
 
     def _listen(self) -> None:
         while self._line is not None and self._line.poll(0):
             event = recv_monitor_message(self._line)["event"]
             self._connected = event != zmq.EVENT_DISCONNECTED
+            # Never earlier: an event that nobody takes any more blocks libzmq's thread,
+            # and with it every connection of this process, for ever.
+            if event == zmq.EVENT_MONITOR_STOPPED:
+                self._line.close(linger=0)
+                self._line = None
 
     def _ask(self) -> None:
         with contextlib.suppress(OSError):  # the client is being closed
