@@ -74,6 +74,7 @@ class Scratch:
                 raise
         self._names = itertools.count()
         self._owner = os.getpid()
+        self._lock = lock
         self._finalizer = weakref.finalize(self, _give_up, self.path, lock, self._owner)
 
     @property
@@ -84,6 +85,15 @@ class Scratch:
     def new(self) -> Path:
         """Name a file that does not exist yet."""
         return self.path / f"{os.getpid()}-{next(self._names)}"
+
+    def fileno(self) -> int:
+        """Tell the descriptor of the lock, for a process that is to inherit it."""
+        return self._lock
+
+    def hand_over(self) -> None:
+        """Leave the directory to whoever inherited the lock; swept after their end."""
+        if self._finalizer.detach():
+            os.close(self._lock)
 
     def remove(self) -> None:
         """Remove the directory and all that is in it; may be called again."""

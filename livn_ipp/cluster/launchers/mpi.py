@@ -3,10 +3,12 @@
 import functools
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from livn_ipp.cluster.keeping.scratch import Scratch
 from livn_ipp.cluster.launchers.address import own_address
 from livn_ipp.cluster.launchers.base import ENGINE
 from livn_ipp.cluster.machine.allocation import allocation, elsewhere, place
@@ -88,7 +90,8 @@ class MPILauncher:
     def start(self, size: int, environment: Mapping[str, str], log: Path) -> Started:
         """Start `size` engines in one MPI world; returns before they have."""
         hosts = place(size, self._free()) if self._spread else {}
-        started = Started(self.command(size, hosts), environment, log)
+        command = self.command(size, hosts)
+        started = _in_a_directory_of_its_own(command, environment, log)
         self._placed.append((started, hosts))
         return started
 
@@ -111,3 +114,19 @@ class MPILauncher:
     def files(self, _profile_dir: Path, _cluster_id: str) -> tuple[Path, ...]:
         """Name no files: it leaves none."""
         return ()
+
+
+def _in_a_directory_of_its_own(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Started:
+    # Open MPI names its directory by mpiexec's process id and leaves it behind when it
+    # is killed; the next mpiexec that gets this id refuses to start.
+    try:
+        directory = Scratch(Path(tempfile.gettempdir()))
+    except OSError:  # it will say itself what it lacks
+        return Started(command, environment, log)
+    own = {"PRTE_MCA_prte_tmpdir_base": str(directory.path)}
+    try:
+        return Started(command, {**environment, **own}, log, [directory.fileno()])
+    finally:
+        directory.hand_over()

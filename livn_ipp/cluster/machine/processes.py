@@ -34,10 +34,16 @@ class Started:
         All its environment variables.
     log
         Where its output goes; appended to.
+    descriptors
+        Of open files that it inherits.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.command = tuple(command)
         self.log = log
@@ -52,6 +58,7 @@ class Started:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         self.pid = self._process.pid
         self.job: str | None = None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livn_ipp.cluster.keeping.scratch import sweep
 from livn_ipp.cluster.launchers import Launcher, WorldProcess
 from livn_ipp.cluster.limits import check_limit
 from livn_ipp.cluster.machine.environment import engine_environment, one_host
@@ -322,6 +323,7 @@ class OwnedProcesses:
         for process in (self._controller, *self._worlds.values()):
             if process is not None:
                 process.reap()
+        sweep()
         if gone and self._lease is not None:
             self._lease.release()
         directory = self.profile_dir / "log"
