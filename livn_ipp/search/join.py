@@ -1,12 +1,12 @@
 """Worker: a machine that joins a running cluster with an objective of its own."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import cloudpickle
 
+from livn_ipp.cluster.keeping.scratch import Scratch, write_frames
 from livn_ipp.cluster.limits import check_limit
 from livn_ipp.cluster.starting.join import join
 from livn_ipp.errors import ConfigError
@@ -88,16 +88,17 @@ class Worker:
         PreflightError
             If something is missing on this machine, or the world ended by itself.
         """
-        number, name = tempfile.mkstemp(prefix="livn_ipp-objective-")
+        # For its owner alone, and swept away also if this process is killed.
+        directory = Scratch(Path(tempfile.gettempdir()))
         try:
-            with os.fdopen(number, "wb") as file:  # readable by its owner alone
-                cloudpickle.dump(self._objective, file)
+            file = directory.new()
+            write_frames(file, (cloudpickle.dumps(self._objective),))
             return join(
                 self._cluster,
                 self._num_ranks,
                 self._connect_timeout,
                 self._tell,
-                variables={OWN_OBJECTIVE: name},
+                variables={OWN_OBJECTIVE: str(file)},
             )
         finally:
-            Path(name).unlink(missing_ok=True)
+            directory.remove()
