@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from livn_ipp.env import Env
     from livn_ipp.env.distributed import DistributedEnv
     from livn_ipp.env.gymnasium import GymnasiumEnv
-    from livn_ipp.env.make import make_vec
+    from livn_ipp.env.make_vec import make_vec
     from livn_ipp.env.rollouts import collect_rollouts
     from livn_ipp.env.switch import make
     from livn_ipp.io import IO, MEA, ComposedIO
@@ -92,7 +92,7 @@ _HOME = {
     "System": "livn_ipp.system",
     "make": "livn_ipp.env.switch",
     "collect_rollouts": "livn_ipp.env.rollouts",
-    "make_vec": "livn_ipp.env.make",
+    "make_vec": "livn_ipp.env.make_vec",
 }
 
 

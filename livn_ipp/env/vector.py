@@ -33,7 +33,7 @@ Batch = tuple[
 class CultureVectorEnv(VectorEnv[Any, Any, Any]):
     """Closed loops on the workers of a cluster, stepped together or as they are ready.
 
-    Made by :func:`livn_ipp.env.make.make_vec`. What an environment gives depends on its
+    Made by :func:`livn_ipp.make_vec`. What an environment gives depends on its
     seeds, actions and tasks only, whatever the number of workers.
 
     Parameters
@@ -45,7 +45,7 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
     spaces
         Action and observation space of one of them.
     seed, autoreset_mode, on_error, timeout
-        As :func:`livn_ipp.env.make.make_vec` takes them.
+        As :func:`livn_ipp.make_vec` takes them.
     release
         Called when all is closed.
 

@@ -9,7 +9,7 @@ import time, zmq
 from livn_ipp.cluster.launch import Cluster
 from livn_ipp.cluster.transports.hub import Hub
 
-cluster = Cluster(num_workers=1, detach=False).start()
+cluster = Cluster(num_workers=1).start()
 client = cluster._connection.open()
 hub = Hub(client, 8.0)
 deadline = time.monotonic() + 30
