@@ -38,10 +38,10 @@ def test_its_ranks_find_the_objective_which_nobody_else_can_read(
 
     def joined(path, num_ranks, wait, tell, variables):
         (directory,) = temporary.iterdir()
-        (file,) = (path for path in directory.iterdir() if path.name != "owner")
+        (file,) = (each for each in directory.iterdir() if each.name != "owner")
         assert variables == {OWN_OBJECTIVE: str(file)}
-        for path in (directory, file):
-            assert path.stat().st_mode & 0o077 == 0
+        for private in (directory, file):
+            assert private.stat().st_mode & 0o077 == 0
         seen.append((path.name, num_ranks, wait, cloudpickle.loads(file.read_bytes())))
         return 0
 
