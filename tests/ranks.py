@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cloudpickle
 import psutil
+from living import of_living
 
 MPI_SETTINGS = {
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -49,8 +50,8 @@ def _mpiexec(ranks, arguments, timeout):
         return job.communicate(timeout=timeout)[0]
     except subprocess.TimeoutExpired:
         family = psutil.Process(job.pid).children(recursive=True)
-        for process in [*family, job]:
-            process.kill()
+        of_living(psutil.Process.kill, family)
+        job.kill()
         output = job.communicate()[0]
         raise AssertionError(f"{ranks} ranks hung for {timeout} s:\n{output}") from None
 

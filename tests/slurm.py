@@ -10,6 +10,7 @@ import time
 import uuid
 
 import psutil
+from living import of_living
 
 from livn_ipp.cluster.machine.processes import end, marked
 
@@ -98,8 +99,8 @@ class Slurm:
             self.run("scancel", "--user=root")
             self.background.clear()
             self.await_jobs(lambda jobs: not jobs)
-        for step in self._steps():  # they would wait for the controller for ever
-            step.kill()
+        # They would wait for the controller for ever.
+        of_living(psutil.Process.kill, self._steps())
         end(self._mark, grace=2.0, limit=30.0)
         for daemon in self._daemons:
             daemon.wait(10)
@@ -122,10 +123,13 @@ class Slurm:
 
     def _steps(self):
         """The parents of jobs, whose variables are overwritten by their title."""
+        named = of_living(
+            lambda process: (process.name(), process), psutil.process_iter()
+        )
         return [
             process
-            for process in psutil.process_iter()
-            if process.name() == "slurmstepd" and self._is_mine(process)
+            for name, process in named
+            if name == "slurmstepd" and self._is_mine(process)
         ]
 
     def _is_mine(self, process):

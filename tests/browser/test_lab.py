@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from front_end import Notebook, Server, chromium, launch
+from living import commands
 
 from livn_ipp.cluster.machine.processes import end, marked
 
@@ -51,7 +52,7 @@ def server(tmp_path_factory):
         deadline = time.monotonic() + 30
         while (left := marked(mark)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not left, [process.cmdline() for process in left]
+        assert not left, commands(left)
     finally:
         end(mark, grace=0.5)
         shutil.rmtree(directory)

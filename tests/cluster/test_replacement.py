@@ -10,6 +10,7 @@ from pathlib import Path
 import promises
 import psutil
 import pytest
+from living import of_living
 from watched import PATIENCE, Watched, until
 
 from livn_ipp.cluster.launch import Cluster
@@ -31,6 +32,11 @@ def processes_of(cluster):
     return marked({CLUSTER: cluster._processes.marks[CLUSTER]})
 
 
+def worlds_of(cluster):
+    marks = of_living(psutil.Process.environ, processes_of(cluster))
+    return {each[WORLD] for each in marks if WORLD in each}
+
+
 def test_leaving_while_a_replacement_starts_leaves_nothing_behind():
     with Cluster(num_workers=2, subworld_size=2) as cluster:
         with promises.environment(cluster=cluster, subworld_size=2) as env:
@@ -50,8 +56,7 @@ def test_leaving_while_a_replacement_starts_leaves_nothing_behind():
                 waiting.result(5)
         # What another environment finds: one whole world and nothing half started.
         assert list(cluster.worlds) == [kept]
-        found = {process.environ().get(WORLD) for process in processes_of(cluster)}
-        assert found - {None} == {kept}
+        assert worlds_of(cluster) == {kept}
         with promises.environment(cluster=cluster, subworld_size=2) as env:
             assert env(nap, [0.0], trial=4) == [4]
 
@@ -86,8 +91,8 @@ def test_a_controller_that_ends_or_freezes_ends_all(number, limit):
         watched.running(calls[0])
         controller = psutil.Process(cluster._processes._controller.pid)
         began = time.monotonic()
-        for process in (controller, *controller.children(recursive=True)):
-            process.send_signal(number)
+        parts = [controller, *controller.children(recursive=True)]
+        of_living(lambda process: process.send_signal(number), parts)
         for call in calls:
             with pytest.raises(ClusterLost, match=cluster.cluster_id):
                 call.result(limit)
@@ -140,8 +145,7 @@ def test_a_world_that_cannot_be_replaced_is_abandoned(
         assert list(cluster.worlds) == ["w1" if world == "w0" else "w0"]
         assert env(nap, [0.0, 0.0], trial=3) == [3, 4]
         assert len(env._dispatcher.workers) == 1
-        worlds = {process.environ().get(WORLD) for process in processes_of(cluster)}
-        assert worlds - {None} == set(cluster.worlds)
+        assert worlds_of(cluster) == set(cluster.worlds)
 
 
 def test_what_others_started_is_not_replaced():

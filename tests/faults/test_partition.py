@@ -13,6 +13,7 @@ import time
 import promises
 import psutil
 import pytest
+from living import commands
 from watched import PATIENCE, until
 
 from livn_ipp.cluster.launch import Cluster
@@ -179,7 +180,7 @@ def test_a_controller_that_stalls_for_a_moment_costs_nothing(env):
     """F17: as when the machine swaps, or its owner looks at it in a debugger."""
     calls = [env.submit(lambda run, env: time.sleep(0.2)) for _ in range(40)]
     parts = marked(env.cluster._processes.marks)
-    parts = [p for p in parts if "ipyparallel.controller" in " ".join(p.cmdline())]
+    parts = [p for p in parts if "ipyparallel.controller" in "".join(commands([p]))]
     assert parts
     for process in parts:
         process.suspend()
