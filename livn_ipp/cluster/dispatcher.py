@@ -9,7 +9,8 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, Protocol
 
 from livn_ipp.cluster import wire
@@ -89,7 +90,7 @@ class Transport(Protocol):
     def send(self, worker: int, parcel: int, items: tuple[wire.Item, ...], /) -> None:
         """Send a parcel to every rank of a worker; never blocks."""
 
-    def help(self, done: Callable[[], bool], timeout: float | None, /) -> None:
+    def help(self, future: "Future[Any]", timeout: float | None, /) -> None:
         """Use the thread of a caller who waits, if that speeds replies up."""
 
     def where(self, worker: int, /) -> tuple[str, tuple[int, ...]]:

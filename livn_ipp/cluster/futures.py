@@ -43,7 +43,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         self,
         number: int,
         cancel: Callable[[int], None],
-        help_out: Callable[[Callable[[], bool], float | None], None],
+        help_out: Callable[["CallFuture", float | None], None],
     ) -> None:
         super().__init__()
         self.id = number
@@ -96,7 +96,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         left = timeout
         if not self.done():
             began = time.monotonic()
-            self._help_out(self.done, timeout)
+            self._help_out(self, timeout)
             if timeout is not None:
                 left = max(0.0, timeout - (time.monotonic() - began))
         try:

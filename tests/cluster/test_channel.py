@@ -1,13 +1,18 @@
 """Steps of a session over a private channel, and what the channel must not disturb."""
 
+import contextlib
+import os
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import zmq
 from watched import until
 
-from livn_ipp.cluster.transports import channel as channels
+from livn_ipp.cluster.transports import curve
 from livn_ipp.cluster.transports.channel import Channel
+from livn_ipp.cluster.transports.hearing import Hearing
 from livn_ipp.cluster.transports.listening import Listening
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.testing import LightEnv
@@ -29,7 +34,7 @@ def open_channel(session):
 
     def found():
         channel = transport._channels.get(seat)
-        return channel if channel is not None and channel._socket is not None else None
+        return channel if channel is not None and channel.reached else None
 
     return until(found, what="a channel")
 
@@ -82,11 +87,11 @@ def test_cells_on_the_ranks_run_while_a_session_is_open(env, cluster_2x2):
 
 @pytest.mark.cluster
 def test_without_a_way_steps_go_as_calls_do(env, monkeypatch):
-    monkeypatch.setattr(channels.Channel, "_reach", lambda *_: None)
+    monkeypatch.setattr(Channel, "_connect", lambda *_: None)
     with env.session(100, trial=3) as session:
         steps = [session.step(), session.step()]
         transport = env._dispatcher.transport
-        assert all(held._socket is None for held in transport._channels.values())
+        assert not any(held.reached for held in transport._channels.values())
     whole = env.submit(200, trial=3).result(PATIENCE)
     assert steps[0].concat(steps[1]).digest() == whole.digest()
 
@@ -110,18 +115,20 @@ def test_an_error_and_a_cancelled_step_over_the_channel(env):
 class Ends:
     """Both ends of a channel in this process."""
 
-    def __init__(self):
+    def __init__(self, directory):
         self.heard, self.broken, self.left = [], [], None
         self.asked = 0
+        self.hearing = Hearing()
         self.channel = Channel(
+            self.hearing,
             self.listen,
             lambda kind, frames: self.heard.append((kind, *map(bytes, frames))),
             self.broken.append,
             lambda: None,
         )
-        self.engine = Listening(
-            None, "127.0.0.1", self.channel.public, self.channel.secret
-        )
+        invitation = (self.channel.public, self.channel.secret, directory)
+        self.engine = Listening(None, "127.0.0.1", invitation)
+        self.url, self.key = self.engine.opened
 
     def listen(self, left):
         self.asked += 1
@@ -129,6 +136,7 @@ class Ends:
 
     def close(self):
         self.channel.close()
+        self.hearing.close()
         self.engine.close()
 
 
@@ -137,32 +145,41 @@ class Left:
         return None
 
 
-@pytest.fixture
-def ends():
-    ends = Ends()
-    yield ends
-    ends.close()
+@pytest.fixture(params=["on this machine", "between machines"])
+def ends(request):
+    here = request.param == "on this machine"
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory()) if here else ""
+        ends = Ends(directory)
+        assert ends.url.startswith("ipc:" if here else "tcp:")
+        yield ends
+        ends.close()
 
 
-def test_a_stranger_is_not_let_in(ends):
-    url, key = ends.engine.opened
-    stranger = Channel(lambda left: None, None, None, lambda: None)
-    friend = ends.channel._reach(url, key, b"ask")
-    assert friend is not None
-    friend.close(linger=0)
-    short = channels._HANDSHAKE
-    channels._HANDSHAKE = 500
-    try:
-        assert stranger._reach(url, key, b"ask") is None
-    finally:
-        channels._HANDSHAKE = short
-        stranger.close()
+def connected(ends):
+    ends.channel.connect(ends.url, ends.key)
+    until(lambda: ends.channel.reached, what="a connection")
+    return ends.channel
+
+
+def test_a_stranger_is_not_let_in(ends, monkeypatch):
+    stranger = Channel(ends.hearing, lambda left: None, None, None, None)
+    monkeypatch.setattr(curve, "_HANDSHAKE", 500)
+    if ends.url.startswith("ipc:"):
+        stranger.connect(ends.url, ends.key)  # whoever it is may say something,
+        stranger.send(1, [b"one"])  # which is not listened to
+        ends.engine.listen(lambda frames: pytest.fail("a stranger was heard"))
+    else:
+        with pytest.raises(ConnectionRefusedError, match="not let this session in"):
+            stranger._reach(ends.url, ends.key)
+    assert connected(ends).send(1, [b"one"])
+    ends.engine.listen(lambda frames: frames)
+    until(lambda: ends.heard == [(b"r", b"one")], what="an answer")
+    stranger.close()
 
 
 def test_what_was_sent_as_ranks_left_is_heard_when_they_listen_again(ends):
-    ends.channel.connect(*ends.engine.opened)
-    until(lambda: ends.channel._socket is not None, what="a connection")
-    assert ends.channel.send(1, [b"one"])
+    assert connected(ends).send(1, [b"one"])
     ends.left(Left())  # they listened too early
     assert ends.asked == 2
     ends.engine.listen(lambda frames: [b"answer to " + bytes(frames[0])])
@@ -175,9 +192,7 @@ def test_what_was_sent_as_ranks_left_is_heard_when_they_listen_again(ends):
 
 
 def test_a_channel_that_swallows_everything_is_given_up(ends):
-    ends.channel.connect(*ends.engine.opened)
-    until(lambda: ends.channel._socket is not None, what="a connection")
-    ends.channel.send(1, [b"one"])
+    connected(ends).send(1, [b"one"])
     for _ in range(10):
         if not ends.broken:
             ends.left(Left())
@@ -185,9 +200,7 @@ def test_a_channel_that_swallows_everything_is_given_up(ends):
 
 
 def test_a_channel_closes_after_the_last_answer(ends):
-    ends.channel.connect(*ends.engine.opened)
-    until(lambda: ends.channel._socket is not None, what="a connection")
-    ends.channel.send(1, [b"one"])
+    connected(ends).send(1, [b"one"])
     ends.channel.want(wanted=False)
     assert ends.channel.send(2, [b"two"])
     ends.channel.answered(1)
@@ -197,8 +210,39 @@ def test_a_channel_closes_after_the_last_answer(ends):
     assert not ends.channel.send(3, [b"three"])
 
 
+def test_ranks_leave_when_their_controller_does(ends):
+    connected(ends).close()
+    began = time.monotonic()
+    ends.engine.listen(lambda frames: pytest.fail("nothing was sent"))
+    assert time.monotonic() - began < 0.4  # not after the time that nothing comes in
+
+
+def test_a_parcel_larger_than_what_is_taken_at_once_blocks_nobody(ends):
+    channel, large = connected(ends), os.urandom(30_000_000)
+    assert channel.send(1, [large, b"", large[:10]])
+    assert channel.send(2, [b"two"])
+    served = []
+
+    def serve(frames):
+        served.append([bytes(frame) for frame in frames])
+        return frames
+
+    ends.engine.listen(serve)
+    assert served == [[large, b"", large[:10]], [b"two"]]
+    until(lambda: len(ends.heard) == 2, what="both answers")
+    assert ends.heard == [(b"r", large, b"", large[:10]), (b"r", b"two")]
+
+
+def test_nothing_is_left_of_a_socket():
+    with tempfile.TemporaryDirectory() as directory:
+        ends = Ends(directory)
+        assert len(list(Path(directory).iterdir())) == 1
+        ends.close()
+        assert not list(Path(directory).iterdir())
+
+
 def test_a_leader_that_cannot_listen_says_so():
-    public, secret = zmq.curve_keypair()
-    engine = Listening(None, "192.0.2.1", public, secret)  # nobody's address
+    # Nobody's address, and no directory of this machine.
+    engine = Listening(None, "192.0.2.1", (*zmq.curve_keypair(), "/nowhere"))
     assert engine.opened is None
     engine.close()

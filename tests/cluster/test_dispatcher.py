@@ -28,7 +28,7 @@ class Immediate:
         answers = self.workers[worker].serve(list(items))
         self.listener.replied(worker, wire.Reply(parcel, answers))
 
-    def help(self, done, timeout):
+    def help(self, future, timeout):
         pass
 
     def stop_call(self, worker, call):

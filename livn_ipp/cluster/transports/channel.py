@@ -1,27 +1,33 @@
 """The controller's end of a channel: parcels to one worker, past the cluster's queues.
 
-A message through ipyparallel crosses a dozen threads; one through the channel, two. The
-worker's ranks listen to it only for a while after each parcel, and are asked again, by
-a task of the cluster, when the next one is sent.
+A message through ipyparallel crosses a dozen threads; one through the channel, none or
+two. The worker's ranks listen to it only for a while after each parcel, and are asked
+again, by a task of the cluster, when the next one is sent.
 """
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import zmq
 
-from livn_ipp.cluster.transports.listening import ASK, HEAR, LEAVE
+from livn_ipp.cluster.transports.curve import CurveLink
+from livn_ipp.cluster.transports.hearing import Heard, Hearing
+from livn_ipp.cluster.transports.listening import LEAVE, PARCEL
+from livn_ipp.cluster.transports.stream import Message
+from livn_ipp.cluster.transports.unix import UnixLink
 
 __all__ = ["Channel"]
 
-_HANDSHAKE: Final = 5000  # ms, for the leader to let this end in
-_FAREWELL: Final = 1000  # ms, for the last message to leave
 _FRUITLESS: Final = 3
 """Times that ranks may listen without hearing what was sent to them."""
 
-Message = Sequence[bytes | memoryview]
+
+class _Link(Protocol):
+    def send(self, kind: bytes, frames: Message) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Channel:
@@ -29,11 +35,13 @@ class Channel:
 
     Parameters
     ----------
+    hearing
+        Reads what a leader on this machine says.
     listen
         Asks the ranks to listen, and calls back with the leader's answer, an
         ``AsyncResult``, when they have stopped.
     heard
-        Takes what the leader says, on a thread of this channel.
+        Takes what the leader says, on any thread.
     broken
         Hears why the channel does not work any more.
     closed
@@ -42,20 +50,20 @@ class Channel:
 
     def __init__(
         self,
+        hearing: Hearing,
         listen: Callable[[Callable[[Any], None]], None],
-        heard: Callable[[bytes, Message], None],
+        heard: Heard,
         broken: Callable[[str], None],
         closed: Callable[[], None],
     ) -> None:
         self.public, self.secret = zmq.curve_keypair()
+        self._hearing = hearing
         self._listen = listen
         self._heard = heard
         self._broken = broken
         self._on_close = closed
         self._lock = threading.RLock()
-        self._context = zmq.Context()
-        self._socket: Any = None  # to send; there is one once the leader let us in
-        self._connecting = False
+        self._link: _Link | None = None  # there is one once the leader let us in
         self._listening = False
         self._awaited: set[int] = set()
         self._fruitless = 0
@@ -63,28 +71,33 @@ class Channel:
         self._closed = False
 
     def connect(self, url: str, key: bytes) -> None:
-        """Reach the leader, on a thread of this channel; without success, do nothing.
+        """Reach the leader; without success, do nothing. Returns at once.
 
         Parameters
         ----------
         url, key
             Where it listens, and its public key.
         """
-        with self._lock:
-            self._connecting = not self._closed
-        if not self._connecting:
-            return
-        threading.Thread(
-            target=self._connect, args=(url, key), name="livn_ipp channel", daemon=True
-        ).start()
+        if url.startswith("ipc:"):
+            self._connect(url, key)
+        else:
+            threading.Thread(
+                target=self._connect, args=(url, key), name="reach", daemon=True
+            ).start()
 
     def send(self, parcel: int, frames: Message) -> bool:
-        """Send a parcel; False if that must be done in another way."""
+        """Send a parcel; False if that must be done in another way.
+
+        Raises
+        ------
+        OSError
+            If the leader is gone.
+        """
         with self._lock:
-            if self._socket is None or self._closed:
+            if self._link is None or self._closed:
                 return False
             self._awaited.add(parcel)
-            self._socket.send_multipart([b"", *frames], copy=False)
+            self._link.send(PARCEL, frames)
             if not self._listening:
                 self._enter()
             return True
@@ -106,6 +119,11 @@ class Channel:
             self._close_if_done()
 
     @property
+    def reached(self) -> bool:
+        """Whether parcels take this way."""
+        return self._link is not None
+
+    @property
     def closed(self) -> bool:
         """Whether nothing can be sent any more."""
         return self._closed
@@ -116,14 +134,11 @@ class Channel:
             if self._closed:
                 return
             self._closed = True
-            socket, self._socket = self._socket, None
-            if socket is not None:
-                socket.send(LEAVE)
-                socket.close(linger=_FAREWELL)
-            if self._connecting:
-                return  # who connects sees it, and ends the context
-        # The thread that hears is told by this, and leaves.
-        threading.Thread(target=self._context.term, daemon=True).start()
+            link, self._link = self._link, None
+        if link is not None:
+            with contextlib.suppress(OSError):
+                link.send(LEAVE, ())
+            link.close()
 
     # Inside
 
@@ -133,50 +148,20 @@ class Channel:
             self._on_close()
 
     def _connect(self, url: str, key: bytes) -> None:
-        ask = hear = None
-        with contextlib.suppress(zmq.ZMQError):
-            hear = self._reach(url, key, HEAR)
-            ask = hear and self._reach(url, key, ASK)
+        link = None
+        with contextlib.suppress(zmq.ZMQError, OSError):
+            link = self._reach(url, key)
         with self._lock:
-            self._connecting = False
-            reached = ask is not None and not self._closed
-            if reached:
-                self._socket = ask
-        if reached:
-            self._hear(hear)
-            return
-        for socket in (ask, hear):
-            if socket is not None:
-                socket.close(linger=0)
-        if self._closed:
-            self._context.term()
+            if not self._closed:
+                self._link = link
+                return
+        if link is not None:
+            link.close()
 
-    def _reach(self, url: str, key: bytes, name: bytes) -> Any:
-        """Connect a socket; None if the leader does not let it in."""
-        socket = self._context.socket(zmq.DEALER)
-        socket.linger = socket.sndhwm = socket.rcvhwm = 0
-        socket.identity = name
-        socket.curve_serverkey = key
-        socket.curve_publickey, socket.curve_secretkey = self.public, self.secret
-        let_in = False
-        monitor = socket.get_monitor_socket(zmq.Event.HANDSHAKE_SUCCEEDED)
-        try:
-            socket.connect(url)
-            let_in = bool(monitor.poll(_HANDSHAKE))
-        finally:
-            # In this order: libzmq waits for ever to tell a monitor that is gone.
-            socket.disable_monitor()
-            monitor.close(linger=0)
-            if not let_in:
-                socket.close(linger=0)
-        return socket if let_in else None
-
-    def _hear(self, socket: Any) -> None:
-        with contextlib.suppress(zmq.ContextTerminated):
-            while True:
-                kind, *frames = socket.recv_multipart(copy=False)
-                self._heard(kind.bytes, [frame.buffer for frame in frames])
-        socket.close(linger=0)
+    def _reach(self, url: str, key: bytes) -> _Link:
+        if url.startswith("ipc:"):
+            return UnixLink(url, self.secret, self._hearing, self._heard)
+        return CurveLink(url, key, self.public, self.secret, self._heard)
 
     def _enter(self) -> None:
         self._listening = True

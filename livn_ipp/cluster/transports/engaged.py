@@ -4,16 +4,19 @@ import contextlib
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import zmq
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.keeping.shared import Inbox
-from livn_ipp.cluster.transports.channel import Channel, Message
+from livn_ipp.cluster.transports.channel import Channel
 from livn_ipp.cluster.transports.engine import LISTEN, OPEN, SHUT
+from livn_ipp.cluster.transports.hearing import Hearing
 from livn_ipp.cluster.transports.listening import PROGRESS
 from livn_ipp.cluster.transports.seats import Seat
+from livn_ipp.cluster.transports.stream import Message
 from livn_ipp.errors import LivnError
 
 __all__ = ["Engaged"]
@@ -31,6 +34,7 @@ class Engaged(ABC):
 
     def __init__(self) -> None:
         self._channels: dict[Seat, Channel] = {}
+        self._hearing = Hearing()
 
     def engage(self, worker: int) -> None:
         """Open a channel to a worker, unless there is one."""
@@ -43,19 +47,20 @@ class Engaged(ABC):
             if not held.closed:
                 return
         channel = self._channels[seat] = Channel(
+            self._hearing,
             lambda left: self._listen(seat, left),
             lambda kind, frames: self._heard(seat, kind, frames),
             lambda reason: self._lose(seat, self._absent(seat) or reason),
             lambda: self._shut(seat),
         )
         local = {rank.host for rank in seat.ranks} == {platform.node()}
+        directory = self._inbox.path if self._inbox is not None and local else ""
+        invitation = channel.public, channel.secret, directory
         with contextlib.suppress(LookupError, OSError):  # its loss is told elsewhere
             # Sent from where parcels are, so that all ranks get both in one order.
-            answer = seat.leader.apply_async(
-                OPEN, channel.public, channel.secret, local
-            )
+            answer = seat.leader.apply_async(OPEN, invitation, local)
             for view in seat.others:
-                view.apply_async(OPEN, channel.public, channel.secret, local)
+                view.apply_async(OPEN, invitation, local)
             answer.add_done_callback(lambda done: self._opened(channel, done))
         self._forget_history(seat.leader, *seat.others)
 
@@ -73,6 +78,10 @@ class Engaged(ABC):
     def _drop_channels(self) -> None:
         for seat in list(self._channels):
             self._drop_channel(seat)
+
+    def help(self, future: "Future[Any]", timeout: float | None) -> None:
+        """Hear channels on the thread of a caller who waits for a reply."""
+        self._hearing.help(future, timeout)
 
     # Inside
 

@@ -23,7 +23,7 @@ from livn_ipp.cluster.keeping.succession import Refused, Succession, Turn
 from livn_ipp.cluster.launchers.address import own_address
 from livn_ipp.cluster.reaching.security import LOOPBACK
 from livn_ipp.cluster.starting.causes import log_descriptor
-from livn_ipp.cluster.transports.listening import Listening
+from livn_ipp.cluster.transports.listening import Invitation, Listening
 from livn_ipp.cluster.transports.seats import differing
 from livn_ipp.errors import ConfigError
 
@@ -61,11 +61,11 @@ class _Open:
     reaches the cluster's controller by.
     """
 
-    def __call__(self, public: bytes, secret: bytes, local: bool) -> Any:
+    def __call__(self, invitation: Invitation, local: bool) -> Any:
         held = worker.current()
         held.stop_listening()
         address = LOOPBACK if local else _outward_address()
-        made = Listening(held.subworld.mpi, address, public, secret)
+        made = Listening(held.subworld.mpi, address, invitation)
         if made.opened is None:
             made.close()
         else:

@@ -5,7 +5,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -190,9 +190,6 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         answer.add_done_callback(lambda done: self._answered(seat, done))
         self._forget_history(leader, *others)
 
-    def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
-        """Return at once: replies are read on a thread of their own."""
-
     def where(self, worker: int) -> tuple[str, tuple[int, ...]]:
         """Tell the host of a worker and its ranks' process ids."""
         seat = self._seats.get(worker)
@@ -239,6 +236,7 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         self._closing.set()
         self._supervisor.close()
         self._drop_channels()
+        self._hearing.close()
         if self._hub is not None:
             self._hub.close()
         self._cluster.users.discard(self)

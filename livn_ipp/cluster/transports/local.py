@@ -4,7 +4,7 @@ import os
 import platform
 import queue
 import threading
-from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from livn_ipp.cluster import wire
@@ -50,7 +50,7 @@ class LocalTransport:
         """Queue a parcel."""
         self._inbox.put((parcel, items))
 
-    def help(self, _done: Callable[[], bool], _timeout: float | None) -> None:
+    def help(self, _future: "Future[Any]", _timeout: float | None) -> None:
         """Return at once: replies are read on a thread of their own."""
 
     def where(self, _worker: int) -> tuple[str, tuple[int, ...]]:

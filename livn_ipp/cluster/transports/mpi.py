@@ -5,7 +5,7 @@ eagerly for a moment and then sleeps between probes, because a blocking MPI rece
 would burn a core that a simulation could use.
 """
 
-from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from livn_ipp.cluster import wire, worker
@@ -69,10 +69,10 @@ class MpiTransport:
         if self._reader is not None:
             self._reader.expect()
 
-    def help(self, done: Callable[[], bool], timeout: float | None) -> None:
+    def help(self, future: "Future[Any]", timeout: float | None) -> None:
         """Read replies on the thread of a caller who waits for one."""
         if self._reader is not None:
-            self._reader.help(done, timeout)
+            self._reader.help(future.done, timeout)
 
     def where(self, _worker: int) -> tuple[str, tuple[int, ...]]:
         """Tell nothing: ranks do not say where they run."""

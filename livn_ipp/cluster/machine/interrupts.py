@@ -1,0 +1,68 @@
+"""Keeps Ctrl-C, or a notebook's stop button, out of what must not be left half done."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
+
+__all__ = ["InterruptsDeferred"]
+
+
+class InterruptsDeferred:
+    """Lets an interrupt that comes meanwhile take effect at the end.
+
+    Only the main thread is interrupted, so others pass unchanged.
+
+    Parameters
+    ----------
+    tell
+        Called when one comes, so that what goes on may be brought to an end.
+
+    Attributes
+    ----------
+    came : bool
+        Whether one came that has not taken effect.
+
+    Examples
+    --------
+    >>> import os
+    >>> done = []
+    >>> try:
+    ...     with InterruptsDeferred(lambda: done.append("told")):
+    ...         os.kill(os.getpid(), signal.SIGINT)
+    ...         done.append("all of it")
+    ... except KeyboardInterrupt:
+    ...     done.append("interrupted")
+    >>> done
+    ['told', 'all of it', 'interrupted']
+    """
+
+    def __init__(self, tell: Callable[[], Any]) -> None:
+        self.came = False
+        self._tell = tell
+        self._usual: Any = None
+
+    def take_effect(self) -> None:
+        """Do what an interrupt does, if one came; usually raises KeyboardInterrupt."""
+        if self.came:
+            self.came = False
+            self._usual(signal.SIGINT, None)
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            usual = signal.signal(signal.SIGINT, self._note)
+            if callable(usual):
+                self._usual = usual
+            else:  # ignored, or not set from Python
+                signal.signal(signal.SIGINT, usual or signal.SIG_DFL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._usual is not None:
+            signal.signal(signal.SIGINT, self._usual)
+            self.take_effect()
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.came = True
+        self._tell()
