@@ -66,9 +66,8 @@ class Reset:
     clear: bool = True
 
 
-@dataclass(frozen=True)
-class Step:
-    """Take an action."""
+class Step(NamedTuple):
+    """Take an action; a named tuple, because nothing else is sent as often."""
 
     action: Any
 

@@ -91,11 +91,19 @@ class Board:
         if epoch.setter is not None and epoch.setter.sent:
             return
         progress = True
-        while progress:
+        while progress and self._queued(epoch):
             progress = False
             for index in self._idle_first():
                 if self._hand_out(index, epoch):
                     progress = True
+
+    def _queued(self, epoch: Epoch) -> bool:
+        return (
+            bool(epoch.queue)
+            or any(epoch.pinned.values())
+            or any(self._retries.values())
+            or any(session.ahead for session in self._sessions.values())
+        )
 
     def _idle_first(self) -> list[int]:
         queues = (self._retries.get(None), self._epochs[0].queue)
