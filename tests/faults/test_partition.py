@@ -22,7 +22,7 @@ from livn_ipp.cluster.machine.processes import WORLD, end, marked
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
-HERE, THERE = "10.213.77.1", "10.213.77.2"  # likely nobody's
+NETWORK = "10.213"  # likely nobody's
 _names = itertools.count()
 
 
@@ -34,14 +34,19 @@ class Machine:
     """A network namespace, and the cable to it."""
 
     def __init__(self):
+        # Of addresses that several runs of this test use at once, each has its own.
+        block, within = divmod(os.getpid() % (1 << 14), 64)
+        self.here, there_address = (
+            f"{NETWORK}.{block}.{4 * within + host}" for host in (1, 2)
+        )
         self.name = f"livn{os.getpid()}-{next(_names)}"
         self._cable = f"v{self.name[4:]}"
         ip("netns", "add", self.name)
         try:
             there = ("peer", "name", "eth0", "netns", self.name)
             ip("link", "add", self._cable, "type", "veth", *there)
-            ip("addr", "add", f"{HERE}/30", "dev", self._cable)
-            ip("-n", self.name, "addr", "add", f"{THERE}/30", "dev", "eth0")
+            ip("addr", "add", f"{self.here}/30", "dev", self._cable)
+            ip("-n", self.name, "addr", "add", f"{there_address}/30", "dev", "eth0")
             for device in ("eth0", "lo"):
                 ip("-n", self.name, "link", "set", device, "up")
             self.plug("up")
@@ -73,7 +78,7 @@ def env(machine, tmp_path):
     """Worker 0 on this machine, worker 1 on the other; two ranks each."""
     mark = {"LIVN_IPP_CASE": machine.name}
     with (
-        Cluster(1, 2, interface=HERE) as cluster,
+        Cluster(1, 2, interface=machine.here) as cluster,
         promises.environment(cluster=cluster, subworld_size=2) as env,
     ):
         environment = engine_environment(os.environ, {**mark, WORLD: "far"})
