@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ipyparallel import Client
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.keeping import shared
@@ -176,6 +177,23 @@ def test_nothing_is_kept_of_results_that_were_read(cluster_2x2):
         }
         assert not grown
     assert not inbox.exists()
+
+
+@pytest.mark.cluster
+def test_nothing_is_kept_for_outputs_that_came_too_early(cluster_2x2, monkeypatch):
+    dispatch, deaf = Client._dispatch_iopub, True
+
+    def dispatch_later(client, message):
+        if not deaf:
+            dispatch(client, message)
+
+    # As with a client whose subscription the hub has not seen yet.
+    monkeypatch.setattr(Client, "_dispatch_iopub", dispatch_later)
+    with promises.environment(cluster=cluster_2x2, subworld_size=2) as env:
+        client = env._dispatcher.transport._client
+        assert client.metadata.keys() - {"submitted"}
+        deaf = False
+        assert settled(lambda: not client.metadata.keys() - {"submitted"})
 
 
 CLIENT = """

@@ -20,6 +20,7 @@ __all__ = [
     "registered",
 ]
 
+_OUTPUT: Final = 5.0  # s, for the last words of what ranks print as they boot
 _KNOWN: Final = 10.0  # s, for a client to hear of engines that another client knows
 _LOOK: Final = 0.2  # s
 
@@ -222,7 +223,22 @@ class Seating:
             raise ClusterLost(
                 f"engine {engine} failed while it built its environment: {error}"
             ) from error
+        self._end_output(answer)
         return raised, differences
+
+    def _end_output(self, answer: Any) -> None:
+        """Have a client forget what it may have missed the end of.
+
+        It hears of outputs a moment after it can send, and would wait for ever.
+        """
+
+        def end() -> None:
+            for future in answer._children:  # noqa: SLF001 - the messages
+                if not future.output.done():
+                    future.output.set_result(None)
+
+        loop = self._client._io_loop  # noqa: SLF001 - futures are its thread's
+        loop.add_callback(loop.call_later, _OUTPUT, end)
 
 
 def differing(ours: dict[str, str], theirs: dict[str, str], where: str) -> list[str]:
