@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -10,19 +11,26 @@ import pytest
 import zmq
 from watched import until
 
+from livn_ipp.cluster.keeping.shared import Inbox
 from livn_ipp.cluster.transports import curve
 from livn_ipp.cluster.transports.channel import Channel
+from livn_ipp.cluster.transports.curve import CurveLink
 from livn_ipp.cluster.transports.hearing import Hearing
 from livn_ipp.cluster.transports.listening import Listening
+from livn_ipp.cluster.transports.unix import UnixLink
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.testing import LightEnv
 
 PATIENCE = 60.0
 
 
-@pytest.fixture
-def env(cluster_2x2):
+@pytest.fixture(params=["on this machine", "as between machines"])
+def env(cluster_2x2, request, monkeypatch):
+    """An environment whose channels take either of the two ways."""
+    if request.param != "on this machine":
+        monkeypatch.setattr(Inbox, "path", "/nowhere")
     env = DistributedEnv("EI1", cluster=cluster_2x2, subworld_size=2, backend=LightEnv)
+    env.way = UnixLink if request.param == "on this machine" else CurveLink
     with env:
         yield env.record_spikes()
 
@@ -59,6 +67,7 @@ def test_steps_take_the_channel_and_give_the_same_answers(env):
     with env.session(100, trial=3) as session:
         first = session.step()
         channel = open_channel(session)
+        assert isinstance(channel._link, env.way)
         sent = bytes_through(channel)
         second = session.step()
         env.set_weights({"EE": 1.0})  # a setter takes the same way
@@ -83,6 +92,18 @@ def test_cells_on_the_ranks_run_while_a_session_is_open(env, cluster_2x2):
         asked = client[list(seat.place.engines)].apply_async(time.time)
         assert len(asked.get(timeout=PATIENCE)) == 2
         assert session.step().t0 == 10
+
+
+@pytest.mark.cluster
+def test_a_channel_is_where_only_this_user_may_enter(env):
+    with env.session(10) as session:
+        open_channel(session)
+        directory = Path(env._dispatcher.transport._inbox.path)
+        if env.way is UnixLink:
+            assert any(path.is_socket() for path in directory.iterdir())
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    nothing_left = lambda: not any(path.is_socket() for path in directory.iterdir())
+    until(lambda: not directory.exists() or nothing_left(), what="its end")
 
 
 @pytest.mark.cluster
