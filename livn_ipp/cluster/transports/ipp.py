@@ -172,11 +172,11 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         leader, others = seat.leader, seat.others
         channel = self._channels.get(seat)
         try:
-            if not all(registered(self._client, rank) for rank in seat.ranks):
-                raise LookupError("it has left the cluster")
             if channel is not None and channel.send(parcel, frames):
                 self.bytes_sent += wire.size(frames)
                 return
+            if not all(registered(self._client, rank) for rank in seat.ranks):
+                raise LookupError("it has left the cluster")
             answer = leader.apply_async(SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
