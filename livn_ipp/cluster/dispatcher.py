@@ -444,15 +444,18 @@ class Dispatcher:
                     self._slept += now - before
                 found = self._watch.overdue(self._now())
                 if self._observation:
-                    self._observation.counted(
-                        self._controller.waiting, len(self._controller.log)
-                    )
+                    self._count()
             before = now
             for each in found:
                 if isinstance(each, events.WorkerStuck):
                     self._post(each)
                 else:
                     self.transport.stop_call(each.worker, each.call)
+
+    def _count(self) -> None:
+        """Tell how many calls wait: now and then, and when none does any more."""
+        waiting, log = self._controller.waiting, self._controller.log
+        self._observation.counted(waiting, len(log))
 
     def _ticket(self, event: Any) -> CallFuture:
         ticket = CallFuture(next(self._numbers), lambda _: None, self.transport.help)
@@ -487,6 +490,8 @@ class Dispatcher:
                             self._observation.decided(instruction)
                     if self._observation:
                         self._observation.happened(each, self.transport)
+                        if self._observation.waiting and not self._controller.waiting:
+                            self._count()
             finally:
                 self._handling = False
             if ends:

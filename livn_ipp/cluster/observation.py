@@ -17,6 +17,8 @@ class Observation:
 
     def __init__(self) -> None:
         self.observers: tuple[Observer, ...] = ()
+        self.waiting = 0
+        """How many calls waited, as was told last."""
 
     def __bool__(self) -> bool:
         return bool(self.observers)
@@ -85,6 +87,7 @@ class Observation:
 
     def counted(self, waiting: int, version: int) -> None:
         """Tell how many calls wait and how long the config log is."""
+        self.waiting = waiting
         for observer in self.observers:
             observer.queued(waiting)
             observer.configured(version)

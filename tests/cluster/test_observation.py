@@ -5,6 +5,7 @@ import time
 import promises
 import pytest
 
+from livn_ipp.cluster import dispatcher
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.view.culture import Culture
 from livn_ipp.view.monitor import Monitor
@@ -55,6 +56,18 @@ def test_every_call_is_told_from_its_start_to_its_end():
         count = len(diary.pages)
         env(promises.Echo(), inputs=[1])
         assert len(diary.pages) == count
+
+
+def test_that_no_call_waits_any_more_is_told_at_once(monkeypatch):
+    with promises.environment(transport="local") as env:
+        diary = Diary()
+        env._dispatcher.observe(diary)
+        calls = [env.submit(lambda run, env: time.sleep(0.05)) for _ in range(20)]
+        until(lambda: any(calls for _, calls in diary.told("queued")))
+        monkeypatch.setattr(dispatcher, "_TICK", 600)  # the looks now and then
+        calls[-1].result(20)
+        assert diary.told("queued")[-1] == ("queued", 0)
+        assert diary.pages[-1] == ("ended", calls[-1].id, "done")
 
 
 @pytest.mark.neuron
