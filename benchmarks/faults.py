@@ -18,6 +18,7 @@ from livn_ipp.testing import FaultyEnv, kill_rank
 
 CALL = 50  # ms
 PACE = 0.001  # s for each ms: as fast as in nature
+PATIENCE = 120.0  # s, for a worker to come back
 
 
 class Caller(threading.Thread):
@@ -57,11 +58,9 @@ def measure(env, kills):
     for number in range(kills):
         time.sleep(5)
         killed = kill_rank(env, 0, number % 2).time
-        while len(joined) <= number:
-            time.sleep(0.01)
+        wait_until(lambda: len(joined) > number)
         back = joined[number]
-        while not any(end > back for end in hit.ends):
-            time.sleep(0.01)
+        wait_until(lambda: any(end > back for end in hit.ends))
         noticed.append(lost[number] - killed)
         whole.append(back - killed)
         resumed.append(next(end for end in hit.ends if end > back) - back)
@@ -72,6 +71,14 @@ def measure(env, kills):
         caller.join()
     assert other.attempts == len(other.ends)
     return noticed, whole, resumed, ratios
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the worker did not come back in {PATIENCE:g} s")
+        time.sleep(0.01)
 
 
 def _noting(heard, times):
