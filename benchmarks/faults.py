@@ -58,9 +58,9 @@ def measure(env, kills):
     for number in range(kills):
         time.sleep(5)
         killed = kill_rank(env, 0, number % 2).time
-        wait_until(lambda: len(joined) > number)
+        wait_until(lambda n=number: len(joined) > n)
         back = joined[number]
-        wait_until(lambda: any(end > back for end in hit.ends))
+        wait_until(lambda since=back: any(end > since for end in hit.ends))
         noticed.append(lost[number] - killed)
         whole.append(back - killed)
         resumed.append(next(end for end in hit.ends if end > back) - back)

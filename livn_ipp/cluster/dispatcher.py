@@ -20,6 +20,7 @@ from livn_ipp.cluster.control.watch import Watch
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.keeping.results import Results
 from livn_ipp.cluster.limits import Limits
+from livn_ipp.cluster.machine.interrupts import InterruptsDeferred
 from livn_ipp.cluster.observation import Observation
 from livn_ipp.errors import CallError, CallTimeout, ClusterLost, LivnError
 from livn_ipp.types import Observer
@@ -416,10 +417,15 @@ class Dispatcher:
             )
             for future, call in zip(futures, calls, strict=True)
         )
-        with self._lock:
-            self._check_open()
-            self._calls.update((future.id, future) for future in futures)
-        self._post(events.CallsSubmitted(requests, content))
+        try:
+            with InterruptsDeferred():
+                with self._lock:
+                    self._check_open()
+                    self._calls.update((future.id, future) for future in futures)
+                self._post(events.CallsSubmitted(requests, content))
+        except BaseException:  # nobody has their handles
+            self.cancel(*(future.id for future in futures))
+            raise
         return futures
 
     def _wait_for_room(self, most: int) -> int:
@@ -473,6 +479,15 @@ class Dispatcher:
 
     def _post(self, event: events.Event) -> None:
         ends: list[_End] = []
+        try:
+            # Whatever was decided is carried out.
+            with InterruptsDeferred():
+                self._handle(event, ends)
+        finally:
+            if ends:
+                self._resolve(ends)
+
+    def _handle(self, event: events.Event, ends: "list[_End]") -> None:
         with self._lock:
             self._events.append(event)
             if self._handling:
@@ -496,22 +511,31 @@ class Dispatcher:
                 self._handling = False
             if ends:
                 self._room.notify_all()
-        if ends:
-            self._resolve(ends)
 
     def _resolve(self, ends: "list[_End]") -> None:
         nested = getattr(self._resolving, "here", False)
         self._resolving.here = True
+        left = deque(ends)
         try:
-            for future, frames, error in ends:
-                if error is not None:
-                    future.set_exception(error)
-                elif frames is not None:
-                    future.deliver(self._results.keep(frames))
-                else:
-                    future.set_result(None)
+            while left:
+                if not left[0][0].done():
+                    self._end(*left[0])
+                left.popleft()
+        except BaseException:  # of a callback, or an interrupt: the others end as well
+            self._resolve(list(left))
+            raise
         finally:
             self._resolving.here = nested
+
+    def _end(
+        self, future: CallFuture, frames: wire.Frames | None, error: LivnError | None
+    ) -> None:
+        if error is not None:
+            future.set_exception(error)
+        elif frames is not None:
+            future.deliver(self._results.keep(frames))
+        else:
+            future.set_result(None)
 
     def _tell_watch(self, event: events.Event) -> None:
         match event:

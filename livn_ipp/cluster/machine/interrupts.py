@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
 
 try:
     # What the module signal wraps to look up names, which takes 5 us each time.
@@ -14,11 +14,14 @@ except ImportError:
 
 __all__ = ["InterruptsDeferred"]
 
+_MAIN: Final = threading.main_thread().ident
+
 
 class InterruptsDeferred:
     """Lets an interrupt that comes meanwhile take effect at the end.
 
-    Only the main thread is interrupted, so others pass unchanged.
+    Only the main thread is interrupted, so others pass unchanged; so does what is
+    deferred already.
 
     Parameters
     ----------
@@ -44,7 +47,9 @@ class InterruptsDeferred:
     ['told', 'all of it', 'interrupted']
     """
 
-    def __init__(self, tell: Callable[[], Any]) -> None:
+    _outermost: ClassVar["InterruptsDeferred | None"] = None
+
+    def __init__(self, tell: Callable[[], Any] = lambda: None) -> None:
         self.came = False
         self._tell = tell
         self._usual: Any = None
@@ -56,16 +61,18 @@ class InterruptsDeferred:
             self._usual(signal.SIGINT, None)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        if threading.get_ident() == _MAIN and self._outermost is None:
             usual = _set(signal.SIGINT, self._note)
             if callable(usual):
                 self._usual = usual
+                InterruptsDeferred._outermost = self
             else:  # ignored, or not set from Python
                 _set(signal.SIGINT, usual or signal.SIG_DFL)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._usual is not None:
+        if self._outermost is self:
+            InterruptsDeferred._outermost = None
             _set(signal.SIGINT, self._usual)
             self.take_effect()
 
