@@ -222,7 +222,7 @@ def _wait_for(
         concurrent.futures.wait(running, timeout, first)
         return
     with contextlib.suppress(Exception):
-        running[0].result(timeout)
+        running[-1].result(timeout)  # the last to begin, so likely to end
 
 
 def consecutive(seed: Any, count: int) -> Sequence[int | None]:

@@ -331,6 +331,8 @@ class CultureVectorEnv(VectorEnv[Any, Any, Any]):
     def batched(self, observations: Sequence[Any]) -> Any:
         """Put observations together, as :meth:`step` returns them."""
         space = self.single_observation_space
+        if type(space) is gym.spaces.Box:  # as below, in half the time
+            return np.stack(observations, dtype=space.dtype, casting="same_kind")
         empty: Any = utils.create_empty_array(space, len(observations))
         return utils.concatenate(space, observations, empty)
 
