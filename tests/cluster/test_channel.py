@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -115,6 +116,28 @@ def test_without_a_way_steps_go_as_calls_do(env, monkeypatch):
         assert not any(held.reached for held in transport._channels.values())
     whole = env.submit(200, trial=3).result(PATIENCE)
     assert steps[0].concat(steps[1]).digest() == whole.digest()
+
+
+@pytest.mark.cluster
+def test_a_step_over_the_channel_overtakes_none_before_it(env):
+    with env.session(10, trial=3) as session:
+        assert session.step().t0 == 0
+        channel, transport = open_channel(session), env._dispatcher.transport
+        assert session.step().t0 == 10
+        send, answered = channel.send, transport._answered
+
+        def refuse(*_):
+            channel.send = send
+            return False
+
+        def answered_late(*arguments):
+            threading.Timer(0.5, answered, arguments).start()
+
+        # As if the channel had been reached between the two.
+        channel.send, transport._answered = refuse, answered_late
+        futures = [session.submit() for _ in range(4)]
+        steps = [future.result(10) for future in futures]
+        assert [step.t0 for step in steps] == [20, 30, 40, 50]
 
 
 @pytest.mark.cluster

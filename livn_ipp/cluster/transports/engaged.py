@@ -34,6 +34,8 @@ class Engaged(ABC):
 
     def __init__(self) -> None:
         self._channels: dict[Seat, Channel] = {}
+        self._slow: dict[Seat, set[int]] = {}
+        """Parcels that went the usual way and are not answered yet."""
         self._hearing = Hearing()
 
     def engage(self, worker: int) -> None:
@@ -109,9 +111,12 @@ class Engaged(ABC):
             self._lose(seat, repr(error))
             return
         reply = wire.unpack(frames)
-        if (channel := self._channels.get(seat)) and isinstance(reply, wire.Reply):
-            channel.answered(reply.parcel)
-        self._received(seat, reply)
+        try:
+            self._received(seat, reply)
+        finally:
+            # Not before: a closed channel leaves what follows to the usual way.
+            if (channel := self._channels.get(seat)) and isinstance(reply, wire.Reply):
+                channel.answered(reply.parcel)
 
     def _shut(self, seat: Seat) -> None:
         with contextlib.suppress(LookupError, OSError, LivnError):

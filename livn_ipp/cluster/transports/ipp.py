@@ -171,12 +171,15 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         frames = wire.pack((turn, items, self._inbox.path if self._inbox else ""))
         leader, others = seat.leader, seat.others
         channel = self._channels.get(seat)
+        slow = self._slow.setdefault(seat, set())
         try:
-            if channel is not None and channel.send(parcel, frames):
+            # An answer over the channel must not overtake one that comes otherwise.
+            if channel is not None and not slow and channel.send(parcel, frames):
                 self.bytes_sent += wire.size(frames)
                 return
             if not all(registered(self._client, rank) for rank in seat.ranks):
                 raise LookupError("it has left the cluster")
+            slow.add(parcel)
             answer = leader.apply_async(SERVE, *frames)
             self.bytes_sent += wire.size(frames) * (1 + len(others))
             for view in others:
@@ -187,7 +190,7 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         answer._children[0].iopub_callbacks.append(  # noqa: SLF001 - as stream_output does
             lambda message: self._published(seat, message)
         )
-        answer.add_done_callback(lambda done: self._answered(seat, done))
+        answer.add_done_callback(lambda done: self._answered(seat, parcel, done))
         self._forget_history(leader, *others)
 
     def where(self, worker: int) -> tuple[str, tuple[int, ...]]:
@@ -380,14 +383,17 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
                 return makers[words["kind"]](words, whose[0] if whose else None)
         return None
 
-    def _answered(self, seat: Seat, answer: Any) -> None:
+    def _answered(self, seat: Seat, parcel: int, answer: Any) -> None:
         assert self._inbox is not None
         try:
             frames = self._inbox.take(answer.get(timeout=0))
         except Exception as error:
             self._lose(seat, self._absent(seat) or repr(error))
             return
-        self._received(seat, wire.unpack(frames))
+        try:
+            self._received(seat, wire.unpack(frames))
+        finally:
+            self._slow.get(seat, set()).discard(parcel)
 
     def _received(self, seat: Seat, reply: Any) -> None:
         if seat is not self._seats.get(seat.place.index):
@@ -428,6 +434,7 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
 
     def _forget(self, seat: Seat) -> None:
         self._seats.pop(seat.place.index, None)
+        self._slow.pop(seat, None)
         self._drop_channel(seat)
 
     def _forget_history(self, *views: Any) -> None:
