@@ -54,6 +54,25 @@ def test_short_calls_share_a_parcel_and_long_ones_do_not() -> None:
         assert seconds < 1 or len(sent[0].items) == 1
 
 
+def test_a_worker_whose_answers_come_out_of_turn_is_replaced() -> None:
+    controller = joined(1)
+    controller.handle(c.CallsSubmitted((request(1),), NOTHING))
+    done = wire.Done(NOTHING, 0.0001)
+    controller.handle(c.ReplyArrived(0, wire.Reply(0, (done,))))
+    many = tuple(request(n) for n in range(2, 1002))
+    first, second = sends(controller.handle(c.CallsSubmitted(many, NOTHING)))
+    answers = (done,) * len(second.items)
+    late = wire.Reply(0, (done,))
+    assert controller.handle(c.ReplyArrived(0, late)) == []
+    out = controller.handle(c.ReplyArrived(0, wire.Reply(second.parcel, answers)))
+    assert [type(each) for each in out] == [c.Replace]
+    assert "out of turn" in out[0].reason
+    assert controller.unfinished == 1000
+    assert controller.handle(c.ReplyArrived(0, wire.Reply(first.parcel, ()))) == []
+    (again, *_) = sends(controller.handle(c.WorkerJoined(0)))
+    assert any(isinstance(item, wire.Call) for item in again.items)
+
+
 def test_a_poison_call_ends_as_worker_lost_with_its_history() -> None:
     controller = joined(5)
     out = controller.handle(c.CallsSubmitted((request(1),), NOTHING))

@@ -326,7 +326,11 @@ class Controller(Sessions):
     def _receive(self, index: int, reply: wire.Reply) -> None:
         worker = self._workers.get(index)
         if worker is None or not worker.holds(reply.parcel):
-            return  # a late answer of a worker that was given up
+            # A late answer of a worker that was given up; unless one before it is
+            # missing, which nobody should wait for.
+            if worker is not None and worker.awaits(reply.parcel):
+                self._replace(index, "its answers came out of turn")
+            return
         parcel = worker.parcels.popleft()
         for item, answer in zip(parcel.items, reply.answers, strict=True):
             # A worker that could not follow the log is of no use, nor is what it did

@@ -113,6 +113,10 @@ class Worker:
         """Tell whether a parcel is the one whose answer comes next."""
         return bool(self.parcels) and self.parcels[0].number == parcel
 
+    def awaits(self, parcel: int) -> bool:
+        """Tell whether a parcel was sent and not answered."""
+        return any(each.number == parcel for each in self.parcels)
+
 
 @dataclass(slots=True)
 class Session:
