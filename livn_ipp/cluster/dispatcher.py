@@ -515,14 +515,12 @@ class Dispatcher:
     def _resolve(self, ends: "list[_End]") -> None:
         nested = getattr(self._resolving, "here", False)
         self._resolving.here = True
-        left = deque(ends)
+        place = 0
         try:
-            while left:
-                if not left[0][0].done():
-                    self._end(*left[0])
-                left.popleft()
+            for place, end in enumerate(ends):  # noqa: B007 - told if one raises
+                self._end(*end)
         except BaseException:  # of a callback, or an interrupt: the others end as well
-            self._resolve(list(left))
+            self._resolve(ends[place + ends[place][0].done() :])
             raise
         finally:
             self._resolving.here = nested
