@@ -530,10 +530,15 @@ class Dispatcher:
     ) -> None:
         if error is not None:
             future.set_exception(error)
-        elif frames is not None:
-            future.deliver(self._results.keep(frames))
-        else:
+        elif frames is None:
             future.set_result(None)
+        else:
+            try:
+                kept = self._results.keep(frames)
+            except Exception as problem:
+                future.set_exception(problem)
+            else:
+                future.deliver(kept)
 
     def _tell_watch(self, event: events.Event) -> None:
         match event:

@@ -186,6 +186,27 @@ def test_an_interrupt_waits_for_what_is_being_handled(line):
     until(lambda: not line.futures, what="the answer that came after it")
 
 
+def test_an_interrupt_meets_who_waits_and_not_the_thread_that_reads(line):
+    first, second, here = line.ask(1), line.ask(2), []
+
+    def wait(_):
+        here.append(threading.get_ident())
+        line.wait(second)
+
+    first.add_done_callback(wait)
+    line.answer(1)
+    until(lambda: here, what="the thread's callback")
+    later(os.kill, os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        line.wait(Future())
+    assert here != [threading.get_ident()]
+    line.answer(2)
+    assert second.result(PATIENCE) == 2
+    third = line.ask(3)
+    line.answer(3)
+    assert third.result(PATIENCE) == 3
+
+
 def test_an_interrupt_ends_a_wait_inside_a_callback(line):
     first, never = line.ask(1), line.ask(2)
     first.add_done_callback(lambda _: line.wait(never))

@@ -83,6 +83,24 @@ def test_what_ends_together_ends_in_spite_of_an_interrupt():
         assert all(call.cancelled() for call in calls)
 
 
+def test_a_result_that_cannot_be_kept_ends_its_call_and_no_other(monkeypatch):
+    with promises.environment(transport="local") as env:
+        results = env._dispatcher._results
+        keep, refused = results.keep, []
+
+        def refuse(frames):
+            if wire.loads(frames) == 2:
+                refused.append(frames)
+                raise UserWarning("no room")
+            return keep(frames)
+
+        monkeypatch.setattr(results, "keep", refuse)
+        calls = [env.submit(promises.Echo(), n) for n in (1, 2, 3)]
+        assert isinstance(calls[1].exception(PATIENCE), UserWarning)
+        assert [calls[n].result(PATIENCE) for n in (0, 2)] == [1, 3]
+        assert len(refused) == 1
+
+
 def test_deferring_inside_what_is_deferred():
     told = []
 

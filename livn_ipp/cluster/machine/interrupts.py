@@ -8,8 +8,12 @@ from typing import Any, ClassVar, Final, Self
 
 try:
     # What the module signal wraps to look up names, which takes 5 us each time.
-    from _signal import signal as _set  # type: ignore[import-not-found] # no stubs
+    from _signal import (  # type: ignore[import-not-found] # no stubs
+        getsignal as _get,
+    )
+    from _signal import signal as _set
 except ImportError:
+    from signal import getsignal as _get
     from signal import signal as _set
 
 __all__ = ["InterruptsDeferred"]
@@ -62,12 +66,12 @@ class InterruptsDeferred:
 
     def __enter__(self) -> Self:
         if threading.get_ident() == _MAIN and self._outermost is None:
-            usual = _set(signal.SIGINT, self._note)
+            usual = _get(signal.SIGINT)
+            # What is ignored stays so; what Python did not set, it could not set again.
             if callable(usual):
                 self._usual = usual
                 InterruptsDeferred._outermost = self
-            else:  # ignored, or not set from Python
-                _set(signal.SIGINT, usual or signal.SIG_DFL)
+                _set(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -89,7 +89,8 @@ class Hearing:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._reader == me:  # in a callback of what it has just read
             self._read(future, deadline)
-            self._interrupts.take_effect()
+            if self._interrupted():
+                self._interrupts.take_effect()
             return
         with self._lock:
             if self._helper is not None:
@@ -136,8 +137,12 @@ class Hearing:
 
     def _wanted(self, future: "Future[Any]", deadline: float | None) -> bool:
         late = deadline is not None and time.monotonic() >= deadline
-        stopped = self._closing.is_set() or self._interrupts.came
+        stopped = self._closing.is_set() or self._interrupted()
         return not (late or stopped or future.done())
+
+    def _interrupted(self) -> bool:
+        """Tell whether this thread is to be interrupted, as only a helper may be."""
+        return self._helper == threading.get_ident() and self._interrupts.came
 
     def _turn(self, timeout: float | None) -> None:
         """Wait until something can be heard, and hear it."""
