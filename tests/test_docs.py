@@ -124,17 +124,23 @@ def test_every_page_is_in_a_table_of_contents(page):
     assert page in listed or page == DOCS / "index.md"
 
 
+TELLING_WHERE_IT_HANGS = """
+import faulthandler
+faulthandler.dump_traceback_later(140, exit=True)
+"""
+
+
 @pytest.mark.cluster
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUNNING, ids=name)
 def test_the_programs_of_a_page_run(page, tmp_path):
     for program in programs(page):
         process = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", TELLING_WHERE_IT_HANGS + program],
             env={**os.environ, **MPI_SETTINGS},
             cwd=tmp_path,
             capture_output=True,
-            timeout=140,
+            timeout=150,
             text=True,
         )
         assert process.returncode == 0, process.stderr

@@ -31,7 +31,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
     attempts : int
         How many times it was handed to a worker.
     progress : float
-        Biological time reached in ms, as last reported.
+        Biological time reached in ms, as last reported; its `end` once it has a result.
     end : float or None
         Biological time in ms at which its run ends, as asked for, or once reported.
     partial : Run or None
@@ -49,7 +49,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         self.id = number
         self.worker: int | None = None
         self.attempts = 0
-        self.progress = 0.0
+        self._reached = 0.0
         self.end: float | None = None
         self._partial = Partial()
         self._cancel_call = cancel
@@ -118,8 +118,16 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
 
     def take_progress(self, progress: wire.Progress) -> None:
         """Take in how far the call has come."""
-        self.progress, self.end = progress.time, progress.end or self.end
+        self._reached, self.end = progress.time, progress.end or self.end
         self._partial.take(progress)
+
+    @property
+    def progress(self) -> float:
+        """Biological time reached in ms."""
+        # A short call reports nothing: who waits for a report must not wait for ever.
+        if self.end is not None and self._word == "done":
+            return float(self.end)
+        return self._reached
 
     @property
     def partial(self) -> Run | None:

@@ -29,8 +29,11 @@ _Painter = Callable[["Tally"], None]
 class Call(Protocol):
     """What a bar needs to know of a call."""
 
-    progress: float
     end: float | None
+
+    @property
+    def progress(self) -> float:
+        """Biological time reached, in ms."""
 
     def done(self) -> bool:
         """Tell whether it has ended."""

@@ -190,6 +190,13 @@ def test_a_long_call_is_stopped_and_the_worker_goes_on(env):
     assert time.monotonic() - began < 20
 
 
+def test_a_call_too_short_to_report_has_reached_its_end(env):
+    for duration in (10, 10):  # the first on its worker may be reported all the same
+        future = env.submit(duration, worker=0)
+        future.result(60)
+    assert future.progress == duration
+
+
 def test_px_reaches_into_every_rank(pair, env):
     names = "env.system.name, comm.size, world.size, hasattr(h, 'finitialize')"
     view = pair.client[:]

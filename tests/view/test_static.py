@@ -12,6 +12,7 @@ from sanitizer import sanitized
 
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.launch import Cluster
+from livn_ipp.cluster.wire import Progress
 from livn_ipp.display import Card
 from livn_ipp.env.distributed import DistributedEnv
 from livn_ipp.io import MEA, ComposedIO
@@ -104,7 +105,8 @@ def test_a_culture_is_drawn_by_population():
 def test_a_future_tells_its_state_and_its_error():
     future = CallFuture(7, lambda _: None, lambda *_: None)
     assert "queued" in sanitized(future._repr_html_()).text
-    future.worker, future.attempts, future.progress = 3, 2, 250.0
+    future.worker, future.attempts = 3, 2
+    future.take_progress(Progress(7, 250.0, seconds=1.0))
     told = sanitized(future._repr_html_()).text
     assert all(word in told for word in ("Call 7", "running", "250 ms"))
     future.set_exception(ValueError("<script>alert(1)</script>"))
