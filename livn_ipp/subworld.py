@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ __all__ = [
     "Subworld",
     "Telemetry",
 ]
+
+_NOBODY: Final = -(1 << 30)
+"""Below the negative of any rank."""
 
 
 class State(IntEnum):
@@ -134,8 +137,8 @@ class Subworld:
         self.telemetry: Telemetry | None = None
         self.astray = False
         self._stop = False
-        self._mine = np.zeros(1, np.int32)
-        self._all = np.zeros(1, np.int32)
+        self._mine = np.zeros(2, np.int32)
+        self._all = np.zeros(2, np.int32)
 
     def request_stop(self) -> None:
         """Ask all ranks to stop at their next vote; safe in a signal handler."""
@@ -145,8 +148,18 @@ class Subworld:
         """Forget a stop that was asked for, once nothing is left that it could stop."""
         self._stop = False
 
-    def agree(self) -> None:
+    def agree(self, *, offers: bool = False) -> int:
         """Vote that this rank is well, and learn how the others are.
+
+        Parameters
+        ----------
+        offers
+            Whether this rank has what one of them is to bring.
+
+        Returns
+        -------
+        int
+            The lowest rank that offers it; 0 if none does.
 
         Raises
         ------
@@ -157,9 +170,11 @@ class Subworld:
         PeerFailed
             If another rank failed.
         """
-        self._heed(self._vote(self._state()))
+        self._heed(self._vote(self._state(), offers=offers))
         if self.telemetry is not None:
             self.telemetry.alive()
+        first = -int(self._all[1])
+        return first if first < self.size else 0
 
     def checkpoint(self, time: float, course: Course) -> None:
         """Vote at the end of a chunk of a run, and publish if that is due. Collective.
@@ -232,12 +247,12 @@ class Subworld:
             self.deadline = None
             raise Late("stopped because the time is over")
 
-    def _vote(self, state: State) -> int:
+    def _vote(self, state: State, *, offers: bool = False) -> int:
         if self.mpi is None:
             return state
         from mpi4py import MPI
 
-        self._mine[0] = state
+        self._mine[:] = state, -self.rank if offers else _NOBODY
         self.mpi.Allreduce(self._mine, self._all, MPI.MAX)
         return int(self._all[0])
 

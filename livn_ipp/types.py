@@ -180,7 +180,8 @@ def carry_out(
     >>> carry_out(1 + 2j, Ask(), "imag", None, {})
     2.0
     """
-    if hasattr(decoding, "carry_out"):
+    # Asked of its class: to miss an attribute takes an instance of pydantic 2 us.
+    if getattr(type(decoding), "carry_out", None) is not None:
         return decoding.carry_out(env, inputs, encoding, **options)
     return env(decoding, inputs=inputs, encoding=encoding, **options)
 

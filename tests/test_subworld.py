@@ -158,6 +158,16 @@ def test_collectives_over_ranks():
     assert [r["allreduce"] for r in results] == [6] * 3
 
 
+def offering(subworld):
+    agree, rank = subworld.agree, subworld.rank
+    return [agree(offers=rank in who) for who in ({1, 2}, {2}, {0, 1}, set())]
+
+
+@pytest.mark.mpi
+def test_ranks_agree_who_brings_what_only_some_of_them_have():
+    assert run_on_ranks(offering, RANKS) == [[1, 2, 0, 0]] * 3
+
+
 def gather_what_cannot_be_pickled(subworld):
     value = threading.Lock() if subworld.rank == 1 else "fine"
     try:

@@ -394,9 +394,10 @@ class Dispatcher:
     def _submit(
         self, pipeline: str, content: wire.Frames, calls: Sequence[CallSpec]
     ) -> list[CallFuture]:
+        cancel, help_out = self.cancel, self.transport.help
         futures = [
-            CallFuture(next(self._numbers), self.cancel, self.transport.help)
-            for _ in calls
+            CallFuture(next(self._numbers), cancel, help_out, stream=call.stream)
+            for call in calls
         ]
         requests = tuple(
             events.Request(

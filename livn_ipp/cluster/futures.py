@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -44,6 +43,8 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         number: int,
         cancel: Callable[[int], None],
         help_out: Callable[["CallFuture", float | None], None],
+        *,
+        stream: bool = False,
     ) -> None:
         super().__init__()
         self.id = number
@@ -51,7 +52,7 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         self.attempts = 0
         self._reached = 0.0
         self.end: float | None = None
-        self._partial = Partial()
+        self._partial = Partial() if stream else None
         self._cancel_call = cancel
         self._help_out = help_out
 
@@ -93,6 +94,8 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
         CallTimeout
             The call did not end in time; it goes on.
         """
+        if isinstance(self._result, Kept):
+            return self._unpacked()
         left = timeout
         if not self.done():
             began = time.monotonic()
@@ -108,18 +111,17 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
                     "wait again, or give it up with cancel()"
                 ) from error
             raise
-        if isinstance(value, _Packed):
-            value = self._result = value.unpack(self.id)
-        return value
+        return self._unpacked() if isinstance(value, Kept) else value
 
     def deliver(self, kept: Kept) -> None:
         """Take the result in, still pickled; the reader unpickles it."""
-        self.set_result(_Packed(kept))
+        self.set_result(kept)
 
     def take_progress(self, progress: wire.Progress) -> None:
         """Take in how far the call has come."""
         self._reached, self.end = progress.time, progress.end or self.end
-        self._partial.take(progress)
+        if self._partial is not None:
+            self._partial.take(progress)
 
     @property
     def progress(self) -> float:
@@ -132,13 +134,29 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
     @property
     def partial(self) -> Run | None:
         """What is known so far of the run of a call that is streamed."""
-        return self._partial.run()
+        return None if self._partial is None else self._partial.run()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()
 
     def __int__(self) -> int:
         return self.id
+
+    def _unpacked(self) -> Any:
+        with self._condition:  # of two readers, one unpickles
+            kept = self._result
+            if isinstance(kept, Kept):
+                frames = kept.frames()
+                try:
+                    self._result = wire.loads(frames)
+                except Exception as error:
+                    raise ResultNotSerializable(
+                        f"the result of call {self.id} arrived but cannot be unpickled "
+                        f"here: {type(error).__name__}: {error}; is a module missing "
+                        f"in this process?"
+                    ) from error
+                kept.drop()
+            return self._result
 
     @property
     def _word(self) -> str:
@@ -161,27 +179,3 @@ class CallFuture(concurrent.futures.Future[Any], Shown):
     def __repr__(self) -> str:
         where = f" on worker {self.worker}" if self._word == "running" else ""
         return f"CallFuture({self.id}, {self._word}{where})"
-
-
-class _Packed:
-    __slots__ = ("_kept", "_lock", "_value")
-
-    def __init__(self, kept: Kept) -> None:
-        self._kept: Kept | None = kept
-        self._lock = threading.Lock()  # of two readers, one unpickles
-
-    def unpack(self, number: int) -> Any:
-        with self._lock:
-            if self._kept is not None:
-                frames = self._kept.frames()
-                try:
-                    self._value = wire.loads(frames)
-                except Exception as error:
-                    raise ResultNotSerializable(
-                        f"the result of call {number} arrived but cannot be unpickled "
-                        f"here: {type(error).__name__}: {error}; is a module missing "
-                        f"in this process?"
-                    ) from error
-                self._kept.drop()
-                self._kept = None
-            return self._value

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import cloudpickle
-import numpy as np
 
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.keeping.results import check_size
@@ -201,7 +200,7 @@ class Worker:
         if isinstance(outcome, Stopped):
             return wire.StoppedCall()
         if isinstance(outcome, _Value):
-            return self._collect(outcome.value, began)
+            return self._collect(outcome, began)
         return outcome
 
     def _pipeline(self, call: wire.Call) -> tuple[Any, Any]:
@@ -225,19 +224,9 @@ class Worker:
             decoding.state.update(wire.loads(call.state))
         return decoding, encoding
 
-    def _collect(self, value: Any, began: float) -> Any:
+    def _collect(self, outcome: "_Value", began: float) -> Any:
         """Bring the value of the lowest rank that has one to the leader, pickled."""
-        mpi = self.subworld.mpi
-        owner = 0
-        if mpi is not None:
-            from mpi4py import MPI
-
-            mine = np.array(
-                [self.subworld.rank if value is not None else 1 << 30], np.int32
-            )
-            lowest = np.empty(1, np.int32)
-            mpi.Allreduce(mine, lowest, MPI.MIN)
-            owner = int(lowest[0]) if lowest[0] < self.subworld.size else 0
+        mpi, value, owner = self.subworld.mpi, outcome.value, outcome.owner
         answer: Any = None
         if self.subworld.rank == owner:
             try:
@@ -296,12 +285,11 @@ class Worker:
         outcome = self._together(ask)
         if not isinstance(outcome, _Value):
             return outcome
-        answer = outcome.value
         if item.all_ranks:
             mpi = self.subworld.mpi
-            parts = [answer] if mpi is None else mpi.gather(answer)
-            answer = parts and [cloudpickle.loads(part) for part in parts]
-        collected = self._collect(answer, time.perf_counter())
+            parts = [outcome.value] if mpi is None else mpi.gather(outcome.value)
+            outcome = _Value(parts and [cloudpickle.loads(part) for part in parts], 0)
+        collected = self._collect(outcome, time.perf_counter())
         return (
             wire.Answer(collected.result)
             if isinstance(collected, wire.Done)
@@ -324,8 +312,7 @@ class Worker:
         clean = True
         try:
             value = action()
-            self.subworld.agree()
-            return _Value(value)
+            return _Value(value, self.subworld.agree(offers=value is not None))
         except Stopped as stopped:
             return stopped if stoppable else self._together(action)
         except PeerFailed:
@@ -358,12 +345,13 @@ class Worker:
 
 
 class _Value:
-    """What an action returned, told apart from the other outcomes."""
+    """What an action returned here, and the lowest rank where it returned something."""
 
-    __slots__ = ("value",)
+    __slots__ = ("owner", "value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, owner: int) -> None:
         self.value = value
+        self.owner = owner
 
 
 def _failure(error: BaseException, rank: int) -> RankFailure:

@@ -189,7 +189,7 @@ class Board:
             if call is batch[0]:
                 items.extend(self._install(index, digest))
             request = call.request
-            step = self._step_number(request)
+            step = 0 if request.session is None else self._step_number(request)
             items.append(
                 wire.Call(
                     request.id,

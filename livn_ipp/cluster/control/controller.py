@@ -165,17 +165,18 @@ class Controller(Sessions):
     # Taking events in
 
     def _submit(self, event: CallsSubmitted) -> None:
+        reserved = self._workers and not self._expected and not self._unreserved()
         for request in event.requests:
             call = Call(request)
             self._calls[request.id] = call
             self._use(request.pipeline, event.content)
-            error = self._unable(call)
+            error = self._unable(call, all_reserved=bool(reserved))
             if error is None:
                 heapq.heappush(self._epochs[-1].add(call), call.rank)
             else:
                 self._reject(call, error)
 
-    def _unable(self, call: Call) -> LivnError | None:
+    def _unable(self, call: Call, *, all_reserved: bool) -> LivnError | None:
         """Tell why nobody can run a call, if that is so."""
         session, worker = call.request.session, call.request.worker
         if session is not None:
@@ -190,7 +191,7 @@ class Controller(Sessions):
             return ConfigError(
                 f"there is no worker {worker}; live workers are {list(self._workers)}"
             )
-        if self._workers and not self._expected and not self._unreserved():
+        if all_reserved:
             return ConfigError(
                 f"all {len(self._workers)} workers hold sessions, so nobody can run "
                 "the call; close a session first, or add workers"
@@ -269,7 +270,7 @@ class Controller(Sessions):
                 continue
             call = self._calls[item.id]
             if ran:
-                call.attempts.append(f"worker {index}: {reason}")
+                call.attempts += (f"worker {index}: {reason}",)
             if ran and alone and error is not None:
                 self._reject(call, error)
             elif len(call.attempts) > self._retries_of(call):

@@ -36,15 +36,14 @@ def lost(call: Call, worker: int, why: str = "") -> WorkerLost:
 
     `why` tells for what reason nobody takes that one's place.
     """
-    attempts = tuple(call.attempts)
-    told = "; ".join(text for text in (*attempts, why) if text)
+    told = "; ".join(text for text in (*call.attempts, why) if text)
     history = told or f"worker {worker} is gone"
     error = WorkerLost(
         f"call {call.request.id} was lost with its worker ({history}); "
         "look at the worker's log with cluster.log_tail()",
         worker=worker,
     )
-    error.attempts = attempts
+    error.attempts = call.attempts
     return error
 
 

@@ -24,7 +24,7 @@ class Call:
     request: Request
     version: int | None = None
     """Of the config log; known once the call was first handed out."""
-    attempts: list[str] = field(default_factory=list)
+    attempts: tuple[str, ...] = ()
     """The workers that were lost with it."""
     held_in: tuple[int, int] | None = None
     """The worker and parcel that hold it."""

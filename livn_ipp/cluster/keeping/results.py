@@ -119,7 +119,7 @@ class Results:
         """
         size = wire.size(frames)
         if size <= _LIGHT and self._limit >= _LIGHT << 10:
-            return _InMemory(frames, 0, self._given_back)
+            return _Light(frames)
         with self._lock:
             self._settle()
             self._count += size
@@ -181,6 +181,19 @@ class Kept:
     def drop(self) -> None:
         """Give the memory or file back; may be called again."""
         raise NotImplementedError
+
+
+class _Light(Kept):
+    __slots__ = ("_frames",)
+
+    def __init__(self, frames: wire.Frames) -> None:
+        self._frames = frames
+
+    def frames(self) -> wire.Frames:
+        return self._frames
+
+    def drop(self) -> None:
+        self._frames = ()
 
 
 class _InMemory(Kept):
