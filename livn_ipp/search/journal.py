@@ -204,7 +204,8 @@ def read_table(path: str | Path) -> list[Evaluation]:
     with _told(where):
         if not where.is_file():
             raise sqlite3.OperationalError("there is no such file")
-        address = f"{where.as_uri()}?mode=ro"
+        # Not "ro": who was killed amid a write left what its first reader rolls back.
+        address = f"{where.as_uri()}?mode=rw"
         with contextlib.closing(
             sqlite3.connect(address, timeout=_PATIENCE, uri=True)
         ) as database:

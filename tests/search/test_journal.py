@@ -163,19 +163,28 @@ DIES = """
 """
 
 
-def test_a_record_that_was_torn_in_two_is_as_if_it_never_was(tmp_path):
+@pytest.fixture
+def torn(tmp_path):
+    """A journal whose writer was killed amid a write; what undoes that lies beside."""
     path = tmp_path / "study.sqlite"
     program = textwrap.dedent(DIES)
     ended = subprocess.run([sys.executable, "-c", program, path], timeout=60)
     assert ended.returncode == -signal.SIGKILL
-    torn = path.with_name("study.sqlite-journal")
-    assert torn.stat().st_size > 0
-    before = path.stat().st_size
+    assert path.with_name("study.sqlite-journal").stat().st_size > 0
+    return path
+
+
+def test_a_record_that_was_torn_in_two_is_never_read(torn):
+    assert read_table(torn) == [ROW]
+
+
+def test_a_record_that_was_torn_in_two_is_as_if_it_never_was(torn):
+    path, before = torn, torn.stat().st_size
     with begun(path, 1, {"seed": 7}) as journal:
         assert journal.read() == [ROW]
         journal.write([replace(ROW, index=1)])
     assert len(read_table(path)) == 2
-    assert not torn.exists()
+    assert not path.with_name("study.sqlite-journal").exists()
     assert path.stat().st_size < before
 
 
