@@ -435,6 +435,31 @@ def test_a_session_goes_on_where_the_last_step_ended(env):
     assert env(Echo(), inputs=[1, 2]) == [1, 2]
 
 
+def test_sessions_take_a_step_together(env):
+    count = Count()
+    with contextlib.ExitStack() as stack:
+        sessions = [
+            stack.enter_context(env.session(count, trial=n))
+            for n in range(len(env._dispatcher.workers))
+        ]
+        first, *others = sessions
+        for step in range(1, 4):
+            futures = first.submit_with(others, [None] * len(sessions))
+            assert [future.result(20)[0] for future in futures] == [step] * len(
+                sessions
+            )
+            assert [future.worker for future in futures] == [s.worker for s in sessions]
+        assert [session.step()[0] for session in sessions] == [4] * len(sessions)
+        assert {session.steps for session in sessions} == {4}
+        with pytest.raises(ConfigError, match="different sessions"):
+            first.submit_with([first], [None] * 2)
+        if others:
+            others[0].close()
+            with pytest.raises(ConfigError, match="closed"):
+                first.submit_with(others, [None] * len(sessions))
+        assert first.step()[0] == 5
+
+
 def test_an_error_in_a_step_leaves_the_session(env):
     def odd(run, env):
         if run[0] % 2:

@@ -1,6 +1,7 @@
 """The environments of a vector, one by one: what each does and what becomes of it."""
 
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -9,10 +10,10 @@ import numpy as np
 
 from livn_ipp.env.configuration import Configuration
 from livn_ipp.env.episode import Call, Outcome, Reset, Resume, SetAttr, Step
-from livn_ipp.env.runners import Runner
+from livn_ipp.env.runners import Runner, submit_all
 from livn_ipp.errors import CallError
 
-__all__ = ["Autoreset", "Ended", "Member", "OnError", "Turns"]
+__all__ = ["Autoreset", "Ended", "Member", "OnError", "Turns", "step_all"]
 
 Autoreset = Literal["NextStep", "SameStep", "Disabled"]
 OnError = Literal["raise", "restart"]
@@ -174,10 +175,13 @@ class Member:
         self.running, self._ended, self.over = None, None, True
 
     def _hand_over(self, command: Reset | Step) -> None:
-        self._command = command
         if isinstance(command, Reset):
             self.history.clear()
-        self.running = self.turns.submit(self, command)
+        self.handed_over(command, self.turns.submit(self, command))
+
+    def handed_over(self, command: Reset | Step, running: "Future[Any]") -> None:
+        """Take in that a command is carried out."""
+        self._command, self.running = command, running
         if self.shared:
             self.history.append(command)
 
@@ -197,6 +201,19 @@ class Member:
         return last._replace(
             observation=first.observation, info={**final, **first.info}
         )
+
+
+def step_all(members: Sequence[Member], actions: Sequence[Any]) -> None:
+    """Act in several environments, in one go if nobody needs anything else."""
+    if any(member.over or member.shared for member in members):
+        for member, action in zip(members, actions, strict=True):
+            member.step(action)
+        return
+    commands = [Step(action) for action in actions]
+    running = submit_all([member.turns.runner for member in members], commands)
+    for member, command, future in zip(members, commands, running, strict=True):
+        member.turns.holder = member
+        member.handed_over(command, future)
 
 
 def _replaces(new: Call | SetAttr, old: Call | SetAttr) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from livn_ipp.env.episode import Call, Outcome, SetAttr
 from livn_ipp.env.gymnasium import reset_command
-from livn_ipp.env.members import Member, Turns
+from livn_ipp.env.members import Member, Turns, step_all
 from livn_ipp.errors import CallTimeout, ConfigError
 from livn_ipp.extras import extra
 
@@ -87,9 +87,9 @@ class Pool:
                 raise gym.error.ResetNeeded(
                     f"environment {member.number} must be reset before it is stepped"
                 )
-        for member, action in zip(members, actions, strict=True):
-            self._outcomes.pop(member.number, None)
-            member.step(action)
+        for i in chosen:
+            self._outcomes.pop(i, None)
+        step_all(members, list(actions))
 
     def gather(
         self,

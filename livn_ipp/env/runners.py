@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from livn_ipp.env.episode import Command, Episode, Reset, Resume
 from livn_ipp.env.session import Session
 from livn_ipp.errors import ConfigError, SessionLost
 
-__all__ = ["InProcess", "OnWorker", "Runner", "runner_for"]
+__all__ = ["InProcess", "OnWorker", "Runner", "runner_for", "submit_all"]
 
 
 class Runner(Protocol):
@@ -78,12 +79,17 @@ class OnWorker:
     ------
     ConfigError
         If all workers hold sessions.
+
+    Attributes
+    ----------
+    session : Session or None
+        The session, unless it is lost or given up.
     """
 
     def __init__(self, env: Any, episode: Episode, timeout: float | None) -> None:
         self._env, self._episode, self._timeout = env, episode, timeout
         self._closed = False
-        self._session: Session | None = self._open()
+        self.session: Session | None = self._open()
         self._opening: Future[Session] | None = None
 
     def submit(self, command: Command) -> "Future[Any]":
@@ -93,9 +99,9 @@ class OnWorker:
         """
         if self._closed:
             raise ConfigError("this environment is closed")
-        if self._session is not None:
+        if self.session is not None:
             try:
-                return self._session.submit(command)
+                return self.session.submit(command)
             except SessionLost as error:
                 self.drop()
                 if not isinstance(command, (Reset, Resume)):
@@ -104,7 +110,7 @@ class OnWorker:
 
     def drop(self) -> None:
         """Give the session up; the next reset opens another."""
-        session, self._session = self._session, None
+        session, self.session = self.session, None
         if session is not None:
             session.close()
 
@@ -136,7 +142,7 @@ class OnWorker:
             opening.set_exception(error)
             return
         opening.set_result(session)  # which hands over what waits for it
-        self._session, self._opening = session, None
+        self.session, self._opening = session, None
         if self._closed:
             self.drop()
 
@@ -146,6 +152,21 @@ def runner_for(env: Any, episode: Episode, timeout: float | None = None) -> Runn
     if hasattr(env, "session"):
         return OnWorker(env, episode, timeout)
     return InProcess(env, episode)
+
+
+def submit_all(
+    runners: Sequence[Runner], commands: Sequence[Command]
+) -> "Sequence[Future[Any]]":
+    """Hand each of several runners of one episode a command, in one go if that can be.
+
+    Every 0.1 ms counts where environments step every 5 ms.
+    """
+    sessions = [r.session for r in runners if isinstance(r, OnWorker) and r.session]
+    if len(sessions) == len(runners) > 1:
+        # One that is lost, or of another environment, is dealt with below.
+        with contextlib.suppress(SessionLost, ConfigError):
+            return sessions[0].submit_with(sessions[1:], commands)
+    return [r.submit(command) for r, command in zip(runners, commands, strict=True)]
 
 
 def _failed(error: BaseException) -> "Future[Any]":

@@ -173,7 +173,7 @@ def test_a_step_after_an_idle_loss_is_no_step_of_a_new_episode(three):
     loop = GymnasiumEnv(three, Drive(), Rates(), **ENDLESS)
     first, _ = loop.reset(seed=1)
     loop.step(FINE[0])
-    worker = loop._opened._session.worker
+    worker = loop._opened.session.worker
     kill_rank(three, worker)
     deadline = time.monotonic() + 60
     while worker in three._dispatcher.workers and time.monotonic() < deadline:

@@ -46,6 +46,8 @@ class Stream:
         """What the other end did not take at once; a thread writes it."""
         self._closing = False
         self._read = bytearray()
+        self._drained = False
+        """Whether the last read left nothing: the next would take a call in vain."""
 
     def fileno(self) -> int:
         """Tell the descriptor, to wait for."""
@@ -62,8 +64,13 @@ class Stream:
         views = [memoryview(frame).cast("B") for frame in frames]
         sizes = [view.nbytes for view in views]
         index = struct.pack(f"<{len(sizes)}Q", *sizes)
-        head = _HEAD.pack(kind, len(sizes), len(index) + sum(sizes)) + index
-        parts = deque([memoryview(head), *(view for view in views if view.nbytes)])
+        whole = len(index) + sum(sizes)
+        head = _HEAD.pack(kind, len(sizes), whole) + index
+        if whole <= _SOME:
+            views = [memoryview(head + b"".join(views))]
+        else:
+            views = [memoryview(head), *(view for view in views if view.nbytes)]
+        parts = deque(views)
         with self._writing:
             if self._late:
                 self._late.extend(parts)
@@ -78,7 +85,8 @@ class Stream:
     def receive(self) -> list[bytes] | None:
         """Return the kind and the frames of the next message; None if there is none.
 
-        Never blocks.
+        Never blocks. After a message, None may come although another has just arrived;
+        a selector tells of that one.
 
         Raises
         ------
@@ -91,12 +99,17 @@ class Stream:
             missing = self._missing()
             if not missing:
                 return self._take()
+            if self._drained:
+                self._drained = False
+                return None
+            most = max(missing, _SOME)
             try:
-                more = self._socket.recv(max(missing, _SOME), socket.MSG_DONTWAIT)
+                more = self._socket.recv(most, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return None
             if not more:
                 raise EOFError("the other end of a stream is closed")
+            self._drained = len(more) < most
             self._read += more
 
     def close(self) -> None:
