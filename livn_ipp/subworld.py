@@ -124,7 +124,8 @@ class Subworld:
     >>> alone = Subworld()
     >>> alone.comm.gather("spikes")
     ['spikes']
-    >>> alone.agree()
+    >>> alone.agree(offers=True)
+    0
     """
 
     def __init__(self, comm: Any = None) -> None:

@@ -11,7 +11,9 @@ def until(condition, seconds=PATIENCE, what="it"):
     """Wait for something that happens on another thread or in another process."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:g} s"
+        if time.monotonic() >= deadline:
+            name = what() if callable(what) else what
+            raise AssertionError(f"{name} did not happen in {seconds:g} s")
         time.sleep(0.005)
     return value
 

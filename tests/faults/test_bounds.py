@@ -6,6 +6,7 @@ import os
 import random
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -49,11 +50,16 @@ def resident():
 
 def possessions(cluster):
     """Threads and files of this process, processes of the cluster."""
-    return (
-        threading.active_count(),
-        psutil.Process().num_fds(),
-        len(marked(cluster._processes.marks)),
-    )
+    files = Path("/proc/self/fd")
+    return {
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "files": sorted(str(each.resolve()) for each in files.iterdir()),
+        "processes": sorted(each.pid for each in marked(cluster._processes.marks)),
+    }
+
+
+def numbers(possessions):
+    return {kind: len(each) for kind, each in possessions.items()}
 
 
 @pytest.mark.timeout(120 + CALLS // 100)
@@ -92,7 +98,11 @@ def test_many_calls_with_cancels_and_errors(watch, cluster, record):
     assert sum(ends.values()) == 1000 * rounds
     assert all(ends.values())
     until(lambda: resident() - before < 20 * MEGABYTE, 10, "giving memory back")
-    until(lambda: possessions(cluster) == held, 10, "closing what was opened")
+    until(
+        lambda: numbers(possessions(cluster)) == numbers(held),
+        10,
+        lambda: f"return from {possessions(cluster)} to {held}",
+    )
     record(
         "F22",
         calls_number=1000 * rounds,
