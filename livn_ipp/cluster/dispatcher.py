@@ -521,7 +521,7 @@ class Dispatcher:
             for place, end in enumerate(ends):  # noqa: B007 - told if one raises
                 self._end(*end)
         except BaseException:  # of a callback, or an interrupt: the others end as well
-            self._resolve(ends[place + ends[place][0].done() :])
+            self._resolve([end for end in ends[place:] if not end[0].done()])
             raise
         finally:
             self._resolving.here = nested

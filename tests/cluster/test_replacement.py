@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +60,23 @@ def test_leaving_while_a_replacement_starts_leaves_nothing_behind():
         assert worlds_of(cluster) == {kept}
         with promises.environment(cluster=cluster, subworld_size=2) as env:
             assert env(nap, [0.0], trial=4) == [4]
+
+
+def test_a_stop_reaches_nobody_but_whom_it_was_meant_for():
+    with Cluster(num_workers=1, subworld_size=2) as cluster:
+        with promises.environment(cluster=cluster, subworld_size=2) as env:
+            leader = psutil.Process(env._dispatcher.transport.ranks[0][0].pid)
+            (nanny,) = leader.children()  # which relays signals
+            Watched(env).running(env.submit(nap, 0.5))
+            nanny.suspend()
+            late = threading.Timer(2.0, nanny.resume)
+            late.start()
+        assert nanny.status() != psutil.STATUS_STOPPED
+        late.join()
+        with promises.environment(cluster=cluster, subworld_size=2) as env:
+            call = env.submit(nap, 0.0, trial=4)
+            assert call.result(PATIENCE) == 4
+            assert call.attempts == 1
 
 
 def test_a_cluster_that_is_stopped_ends_all_calls():

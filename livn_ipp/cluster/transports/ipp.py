@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,8 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         self._hub: Hub | None = None
         self._inbox: Inbox | None = None
         self._takeover = takeover
+        self._signals: set[Future[Any]] = set()
+        """Those on their way."""
         self.bytes_sent = 0
 
     @property
@@ -342,9 +345,14 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
         """Send a signal; False if the rank is known to be gone."""
         with contextlib.suppress(Exception):
             if registered(self._client, rank):
-                self._client.send_signal(number, targets=[rank.engine], block=False)
+                self._send(self._client, number, [rank.engine])
                 return True
         return False
+
+    def _send(self, client: Any, number: int, engines: Sequence[int]) -> None:
+        sent = client.send_signal(number, targets=list(engines), block=False)
+        self._signals.add(sent)
+        sent.add_done_callback(self._signals.discard)
 
     def _clear_engines(self, client: Any) -> set[str]:
         """Close the environments of engines that live on, whatever they are doing.
@@ -364,9 +372,10 @@ class IppTransport(ComingAndGoing, TakeOver, Engaged):
             if time.monotonic() > deadline:
                 break
             # One stop for each parcel that was sent ahead.
-            leaders = [place.engines[0] for place in busy]
-            client.send_signal(signal.SIGUSR1, targets=leaders, block=False)
+            self._send(client, signal.SIGUSR1, [place.engines[0] for place in busy])
             closed[busy[0]].wait(0.1)
+        # One that comes late would stop a call of who uses the engines next.
+        wait(list(self._signals), self._told().limits.grace)
         return {place.world for place in busy}
 
     def _excess(self, world: str, slots: Sequence[int] = ()) -> CallError | None:
