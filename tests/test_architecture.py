@@ -65,7 +65,7 @@ EXTRAS = {
 TYPED = {
     "livn_ipp.run",
     "livn_ipp.env.gymnasium",
-    "livn_ipp.env.pool",
+    "livn_ipp.env.loop.pool",
     "livn_ipp.env.vector",
 }
 MAX_LINES = 600

@@ -12,17 +12,17 @@ from livn_ipp.cluster.dispatcher import Dispatcher, Transport
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import LimitOptions, Limits
 from livn_ipp.display import Card, Shown
-from livn_ipp.env.calls import Calls
-from livn_ipp.env.cells import RemoteCells
 from livn_ipp.env.choose import Place
-from livn_ipp.env.configuration import Configuration
-from livn_ipp.env.continued import Continued
+from livn_ipp.env.facade.calls import Calls
+from livn_ipp.env.facade.cells import RemoteCells
+from livn_ipp.env.facade.configuration import Configuration
+from livn_ipp.env.facade.continued import Continued
+from livn_ipp.env.facade.queries import Queries
+from livn_ipp.env.facade.reports import Reports
+from livn_ipp.env.facade.scaling import Scaling
+from livn_ipp.env.facade.views import Views
 from livn_ipp.env.factory import NeuronFactory, check_ranks, factory_for
 from livn_ipp.env.left_running import warn_of_those_left_running
-from livn_ipp.env.queries import Queries
-from livn_ipp.env.reports import Reports
-from livn_ipp.env.scaling import Scaling
-from livn_ipp.env.views import Views
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System
 

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livn_ipp.env.episode import Episode, Outcome, Reset, Reward, Step, Terminated
-from livn_ipp.env.runners import Runner, runner_for
+from livn_ipp.env.loop.episode import (
+    Episode,
+    Outcome,
+    Reward,
+    Step,
+    Terminated,
+    reset_command,
+)
+from livn_ipp.env.loop.runners import Runner, runner_for
 from livn_ipp.errors import CallTimeout, ConfigError, SessionLost
 from livn_ipp.extras import extra
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 else:
     gym = extra("gymnasium", "gymnasium")
 
-__all__ = ["GymStep", "GymnasiumEnv", "ObsAugmentation", "reset_command", "spaces_of"]
+__all__ = ["GymStep", "GymnasiumEnv", "ObsAugmentation", "spaces_of"]
 
 
 class GymnasiumEnv(gym.Env[Any, Any]):
@@ -365,20 +372,6 @@ def spaces_of(encoding: Any, decoding: Any, reward: Any) -> tuple[Any, Any]:
     if task is None:
         return encoding.input_space, decoding.output_space
     return encoding.input_space, _widened(task.gym_env.observation_space, decoding)
-
-
-def reset_command(
-    random: np.random.Generator,
-    seed: int | None,
-    options: dict[str, Any] | None,
-    *,
-    without_clear: bool = False,
-) -> Reset:
-    """Draw what an episode begins with; the seed given, if any, goes to the task."""
-    drawn, trial = int(random.integers(2**31)), int(random.integers(2**32))
-    chosen = dict(options or {})
-    without_clear = bool(chosen.pop("without_clear", without_clear))
-    return Reset(drawn if seed is None else seed, trial, chosen, not without_clear)
 
 
 def _task(decoding: Any) -> GymStep | None:

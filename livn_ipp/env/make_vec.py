@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from livn_ipp.env.closed_loop import ChannelPulses, ChannelRates
 from livn_ipp.env.distributed import DistributedEnv
-from livn_ipp.env.episode import Episode, Reward, Terminated
 from livn_ipp.env.gymnasium import spaces_of
-from livn_ipp.env.members import Autoreset, OnError, Turns
-from livn_ipp.env.runners import InProcess, OnWorker
+from livn_ipp.env.loop.episode import Episode, Reward, Terminated
+from livn_ipp.env.loop.members import Autoreset, OnError, Turns
+from livn_ipp.env.loop.runners import InProcess, OnWorker
 from livn_ipp.env.vector import CultureVectorEnv
 from livn_ipp.errors import ConfigError
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livn_ipp.env.episode import Outcome
+from livn_ipp.env.loop.episode import Outcome
 from livn_ipp.env.vector import CultureVectorEnv
 from livn_ipp.errors import CallError, ClusterLost, ConfigError, SessionLost
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from livn_ipp.env.episode import Call, Outcome, SetAttr
-from livn_ipp.env.pool import consecutive
+from livn_ipp.env.loop.episode import Call, Outcome, SetAttr
+from livn_ipp.env.loop.pool import consecutive
 from livn_ipp.env.vector import CultureVectorEnv
 from livn_ipp.errors import ConfigError
 from livn_ipp.extras import extra

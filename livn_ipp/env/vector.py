@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from livn_ipp.env.episode import Call, Outcome, SetAttr
-from livn_ipp.env.members import Autoreset, Member, OnError, Turns
-from livn_ipp.env.pool import Pool, consecutive
+from livn_ipp.env.loop.episode import Call, Outcome, SetAttr
+from livn_ipp.env.loop.members import Autoreset, Member, OnError, Turns
+from livn_ipp.env.loop.pool import Pool, consecutive
 from livn_ipp.errors import ConfigError
 from livn_ipp.extras import extra
 

@@ -9,10 +9,10 @@ from closed_loops import LOOP, Drive, Moody, Rates, cart_pole, light, reward
 from gymnasium.utils.env_checker import data_equivalence
 
 from livn_ipp import collect_rollouts, make_vec
-from livn_ipp.env.episode import Episode
 from livn_ipp.env.gymnasium import GymnasiumEnv, spaces_of
-from livn_ipp.env.members import Turns
-from livn_ipp.env.runners import InProcess
+from livn_ipp.env.loop.episode import Episode
+from livn_ipp.env.loop.members import Turns
+from livn_ipp.env.loop.runners import InProcess
 from livn_ipp.env.vector import CultureVectorEnv
 from livn_ipp.errors import ConfigError, SessionLost
 

@@ -11,8 +11,8 @@ from sanitizer import sanitized
 
 from livn_ipp import make
 from livn_ipp.cluster.machine.environment import usable_cores
-from livn_ipp.env import scaling_report
-from livn_ipp.env.scaling_report import (
+from livn_ipp.env.facade import scaling_report
+from livn_ipp.env.facade.scaling_report import (
     ScalingReport,
     Speed,
     checked_ranks,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from livn_ipp import make_vec
 from livn_ipp.env.distributed import DistributedEnv
-from livn_ipp.env.episode import Episode
 from livn_ipp.env.gymnasium import GymnasiumEnv, spaces_of
-from livn_ipp.env.members import Turns
-from livn_ipp.env.runners import OnWorker
+from livn_ipp.env.loop.episode import Episode
+from livn_ipp.env.loop.members import Turns
+from livn_ipp.env.loop.runners import OnWorker
 from livn_ipp.env.vector import CultureVectorEnv
 from livn_ipp.errors import CallTimeout, ConfigError
 from livn_ipp.testing import LightEnv

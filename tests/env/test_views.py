@@ -104,7 +104,7 @@ def test_a_caller_who_waits_is_shown_a_bar(monkeypatch):
     seen = []
     monkeypatch.setattr("livn_ipp.view.progress.painter", lambda: seen.append)
     monkeypatch.setattr(
-        "livn_ipp.env.calls.Progress",
+        "livn_ipp.env.facade.calls.Progress",
         lambda **options: Progress(**options, delay=0.0, interval=0.01),
     )
     with promises.environment(transport="local") as env:

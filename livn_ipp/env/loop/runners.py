@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Protocol
 
-from livn_ipp.env.episode import Command, Episode, Reset, Resume
+from livn_ipp.env.loop.episode import Command, Episode, Reset, Resume
 from livn_ipp.env.session import Session
 from livn_ipp.errors import ConfigError, SessionLost
 

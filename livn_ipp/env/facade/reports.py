@@ -8,7 +8,7 @@ from typing import Any
 from livn_ipp.cluster import wire
 from livn_ipp.cluster.dispatcher import Dispatcher
 from livn_ipp.env.choose import Place
-from livn_ipp.env.scaling_report import ScalingReport, checked_ranks, measured
+from livn_ipp.env.facade.scaling_report import ScalingReport, checked_ranks, measured
 from livn_ipp.errors import ConfigError
 from livn_ipp.system import System
 

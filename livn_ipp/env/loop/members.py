@@ -8,9 +8,17 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from livn_ipp.env.configuration import Configuration
-from livn_ipp.env.episode import Call, Outcome, Reset, Resume, SetAttr, Step
-from livn_ipp.env.runners import Runner, submit_all
+from livn_ipp.env.facade.configuration import Configuration
+from livn_ipp.env.loop.episode import (
+    Call,
+    Outcome,
+    Reset,
+    Resume,
+    SetAttr,
+    Step,
+    reset_command,
+)
+from livn_ipp.env.loop.runners import Runner, submit_all
 from livn_ipp.errors import CallError
 
 __all__ = ["Autoreset", "Ended", "Member", "OnError", "Turns", "step_all"]
@@ -107,8 +115,6 @@ class Member:
 
     def reset_again(self) -> None:
         """Begin another episode of the same task."""
-        from livn_ipp.env.gymnasium import reset_command
-
         self.reset(reset_command(self.random, None, self.options))
 
     def step(self, action: Any) -> None:

@@ -13,7 +13,7 @@ from livn_ipp.cluster.dispatcher import CallSpec, Dispatcher
 from livn_ipp.cluster.futures import CallFuture
 from livn_ipp.cluster.limits import check_limit
 from livn_ipp.decoding import GatherAndMerge, Pipe, Slice
-from livn_ipp.env.responses import Responses
+from livn_ipp.env.facade.responses import Responses
 from livn_ipp.env.session import Recover, Session, SessionSnapshot
 from livn_ipp.errors import ConfigError
 from livn_ipp.view.progress import Progress

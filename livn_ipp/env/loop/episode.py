@@ -20,6 +20,7 @@ __all__ = [
     "SetAttr",
     "Step",
     "Terminated",
+    "reset_command",
 ]
 
 Reward = Callable[[Any, Any, Any], Any]
@@ -296,3 +297,17 @@ def _get(owner: Any, name: str) -> Any:
     if hasattr(owner, "get_wrapper_attr"):
         return owner.get_wrapper_attr(name)
     return getattr(owner, name)
+
+
+def reset_command(
+    random: np.random.Generator,
+    seed: int | None,
+    options: dict[str, Any] | None,
+    *,
+    without_clear: bool = False,
+) -> Reset:
+    """Draw what an episode begins with; the seed given, if any, goes to the task."""
+    drawn, trial = int(random.integers(2**31)), int(random.integers(2**32))
+    chosen = dict(options or {})
+    without_clear = bool(chosen.pop("without_clear", without_clear))
+    return Reset(drawn if seed is None else seed, trial, chosen, not without_clear)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from livn_ipp.env.episode import Call, Outcome, SetAttr
-from livn_ipp.env.gymnasium import reset_command
-from livn_ipp.env.members import Member, Turns, step_all
+from livn_ipp.env.loop.episode import Call, Outcome, SetAttr, reset_command
+from livn_ipp.env.loop.members import Member, Turns, step_all
 from livn_ipp.errors import CallTimeout, ConfigError
 from livn_ipp.extras import extra
 

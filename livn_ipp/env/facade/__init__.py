@@ -1,0 +1,1 @@
+"""What a distributed environment offers, one kind of request to a module."""

@@ -1,0 +1,1 @@
+"""Closed loops over workers: episodes, where each runs, and who steps it when."""
