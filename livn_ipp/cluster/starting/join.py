@@ -88,7 +88,7 @@ def await_controller(
                     f"`livn-ipp start --file {path}`, or wait longer"
                 )
             pause = min(pause, left)  # noqa: PLW2901 - not beyond the deadline
-        tell(f"{reason}; trying again in {pause:g} s")
+        tell(f"{reason}; trying again in {pause:.2g} s")
         time.sleep(pause)
     raise AssertionError  # back_off has no end
 
