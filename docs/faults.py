@@ -274,10 +274,10 @@ FAULTS = (
 HEAD = """# What goes wrong, and what becomes of it
 
 Each row is one or more tests in `tests/faults`, run on a machine of two cores that did
-much other work at the same time (a load of 10 to 20). Times are in seconds: the median,
+much other work at the same time (a load of 3 to 15). Times are in seconds: the median,
 and the worst of so many. What the others do was measured in the same way, in versions
 of late 2026. Made by `docs/faults.py` from the records of {runs} runs of {tests} tests,
-of which {failed} failed before what they had shown was corrected.
+of which {failed} failed.
 
 Whatever happens, each call ends once: as a right result, a typed error or a
 cancellation; and afterwards all workers are there.
@@ -306,7 +306,9 @@ def main(path: Path) -> None:
         f"{'<br>'.join(_told(values, each))} | {each.others} |\n"
         for each in FAULTS
     )
-    head = HEAD.format(runs=sum(runs.values()), tests=len(runs), failed=failed)
+    head = HEAD.format(
+        runs=sum(runs.values()), tests=len(runs), failed=failed or "none"
+    )
     PAGE.write_text(head + rows, encoding="utf-8")
 
 
