@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_ENDING = 20.0
+"""Seconds within which who stops a cluster has ended its processes."""
+
 # Rooms are imported inside the commands, so that --help is there at once and check
 # works on a machine that lacks something.
 
@@ -178,11 +181,21 @@ def start(
         cluster.stop()
         raise
     else:
-        if cluster.file is not None and cluster.file.exists():  # nobody stopped it
+        if not _ended_by_another(cluster.file):
             log = cluster.log_tail("controller")
             cluster.stop()
             raise click.ClickException(f"the controller has ended. {log}")
     cluster.stop()
+
+
+def _ended_by_another(file: Path | None) -> bool:
+    """Tell whether somebody stopped the cluster: its file is the last thing to go."""
+    deadline = time.monotonic() + _ENDING
+    while file is not None and file.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _ways_to_use(cluster: Any) -> str:

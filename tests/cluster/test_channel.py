@@ -4,8 +4,8 @@ import contextlib
 import os
 import stat
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -135,12 +135,14 @@ def test_a_step_over_the_channel_overtakes_none_before_it(env):
             return False
 
         def answered_late(*arguments):
-            threading.Timer(0.5, answered, arguments).start()
+            late.submit(time.sleep, 0.5)
+            late.submit(answered, *arguments)
 
         # As if the channel had been reached between the two.
         channel.send, transport._answered = refuse, answered_late
-        futures = [session.submit() for _ in range(4)]
-        steps = [future.result(10) for future in futures]
+        with ThreadPoolExecutor(1) as late:  # which keeps their order
+            futures = [session.submit() for _ in range(4)]
+            steps = [future.result(10) for future in futures]
         assert [step.t0 for step in steps] == [20, 30, 40, 50]
 
 

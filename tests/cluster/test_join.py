@@ -216,7 +216,8 @@ def test_start_join_and_stop_from_three_terminals(livn_ipp, case, tmp_path):
     assert joiner.poll() is None
     code, out = ends(livn_ipp("stop", file))
     assert (code, out.splitlines()[-1].endswith("has ended")) == (0, True)
-    assert ends(starter)[0] == 0
+    code, out = ends(starter)
+    assert code == 0, out
     code, out = ends(joiner)
     assert (code, out.splitlines()[-1]) == (0, "the cluster has ended")
     assert not file.exists()
